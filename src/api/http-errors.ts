@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { OrielError } from '../errors.ts'
+import { notJson } from './body/content-types.ts'
 import { unhurried } from './body/read-body.ts'
 import { defaultDialect } from './dialects/index.ts'
 import { statusOf } from './errors.ts'
@@ -16,20 +17,6 @@ export function explainHttpError(error: unknown): unknown {
       return error
   }
 }
-
-export const notJson = (): OrielError =>
-  new OrielError(
-    'unsupported_media',
-    'The request body must be JSON, with the header content-type: application/json.',
-    { code: 'unsupported_content_type' },
-  )
-
-export const notForm = (): OrielError =>
-  new OrielError(
-    'unsupported_media',
-    'The request body must be a form, with the header content-type: multipart/form-data, and the file in its field "file".',
-    { code: 'unsupported_content_type' },
-  )
 
 /** Answers bytes that are not an HTTP request. The framework has no reply for them, so this writes to the socket. */
 export function refuseConnection(error: Error, socket: Socket): void {

@@ -9,12 +9,13 @@ import { within } from '../within.ts'
 import { Access } from './access.ts'
 import type { AnswerServices } from './answering/answer.ts'
 import { Bodies } from './body/bodies.ts'
+import { notForm, notJson } from './body/content-types.ts'
 import { dialects } from './dialects/index.ts'
 import { EngineStates } from './engine-states.ts'
 import { sendError, toOrielError } from './errors.ts'
 import { describeRequest } from './headers.ts'
 import { healthOf, whyNotReady } from './health.ts'
-import { explainHttpError, notForm, notJson, refuseConnection } from './http-errors.ts'
+import { explainHttpError, refuseConnection } from './http-errors.ts'
 import { Monitor } from './monitoring/monitor.ts'
 import { openapiDocument } from './openapi/document.ts'
 import { addPages } from './pages.ts'
@@ -78,7 +79,7 @@ export function createServer(
   const read = (type: 'json' | 'form' | 'other') => async (request: FastifyRequest) => {
     const { takes = 'json' } = request.routeOptions.config
     // Its handler reads it.
-    if (takes === 'bytes') return undefined
+    if (takes === 'bytes' || takes === 'arriving-form') return undefined
     const isRight = type === takes || (takes === 'json' && type === 'other' && routes.dialectOf(request).readsAnyType)
     if (!isRight) throw takes === 'form' ? notForm() : notJson()
     return bodies.read(request, takes)

@@ -5,7 +5,7 @@ import type { AnswerServices } from '../answering/answer.ts'
 import type { RouteOptions } from '../dialects/dialect.ts'
 
 /**
- * The handler of an endpoint that changes the models on the disk. A server without keys lets everyone in who reaches it; this
+ * The handler of an endpoint that changes the models or the datasets on the disk. A server without keys lets everyone in who reaches it; this
  * is for its own machine then.
  */
 export const onDisk =
@@ -22,7 +22,7 @@ export const onDisk =
     if (!isHere(request) && !(await services.accounts.required()))
       throw new OrielError(
         'forbidden',
-        'On a server without keys, only its own machine may pull, upload, download and remove models. With a key of the scope admin, others may too.',
+        'On a server without keys, only its own machine may pull, upload, download and remove models and datasets. With a key of the scope admin, others may too.',
         { code: 'key_needed' },
       )
     return act(request, services, { reply, options })

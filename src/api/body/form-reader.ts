@@ -14,7 +14,14 @@ export class FormFile {
 }
 
 /** A text field has a few bytes; a prompt may be long. */
-const limits = { files: 1, fields: 100, parts: 101, fieldSize: 1_000_000, headerPairs: 50, headerSize: 16_000 }
+export const formLimits = {
+  files: 1,
+  fields: 100,
+  parts: 101,
+  fieldSize: 1_000_000,
+  headerPairs: 50,
+  headerSize: 16_000,
+}
 
 /**
  * Reads `multipart/form-data` as it arrives. It becomes an object: a field is a string, one that occurs several times or
@@ -37,20 +44,20 @@ export class FormReader implements BodyReader {
   constructor(contentType: string, declared: number) {
     this.#declared = declared
     try {
-      this.#form = new Busboy({ headers: { 'content-type': contentType }, limits })
+      this.#form = new Busboy({ headers: { 'content-type': contentType }, limits: formLimits })
     } catch {
       throw invalidForm('its content-type names no boundary')
     }
     this.#done = new Promise((resolve, reject) => {
       this.#form
         .on('field', (name, value, _, isCut) => {
-          if (isCut) return reject(invalidForm(`a field has more than ${limits.fieldSize} bytes`))
+          if (isCut) return reject(invalidForm(`a field has more than ${formLimits.fieldSize} bytes`))
           this.#add(name ?? '', value)
         })
         .on('file', (name, stream, filename) => this.#readFile(name ?? '', stream, filename ?? ''))
-        .on('filesLimit', () => reject(invalidForm(`it has more than ${limits.files} file`)))
-        .on('fieldsLimit', () => reject(invalidForm(`it has more than ${limits.fields} fields`)))
-        .on('partsLimit', () => reject(invalidForm(`it has more than ${limits.parts} parts`)))
+        .on('filesLimit', () => reject(invalidForm(`it has more than ${formLimits.files} file`)))
+        .on('fieldsLimit', () => reject(invalidForm(`it has more than ${formLimits.fields} fields`)))
+        .on('partsLimit', () => reject(invalidForm(`it has more than ${formLimits.parts} parts`)))
         .on('error', () => reject(invalidForm('it is damaged or incomplete')))
         .on('finish', resolve)
     })
@@ -100,5 +107,5 @@ export class FormReader implements BodyReader {
   }
 }
 
-const invalidForm = (fault: string): OrielError =>
+export const invalidForm = (fault: string): OrielError =>
   new OrielError('invalid', `The form cannot be read: ${fault}.`, { code: 'invalid_form' })

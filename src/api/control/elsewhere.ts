@@ -6,7 +6,6 @@ import { paramOf, place } from './resources.ts'
 const elsewhere: Readonly<Record<string, string>> = {
   batchInferenceJobs: 'Batches are not run here: send the requests themselves, as many at once as you like.',
   clusters: 'There are no clusters here: a server has its own machine.',
-  datasets: 'Models are not trained here, so there are no datasets.',
   deploymentTemplates: 'There are no templates of deployments here: a deployment says all of it.',
   dpoJobs: 'Models are not trained here.',
   evaluationJobs: 'Models are not evaluated here.',

@@ -132,6 +132,22 @@ export function readWanted<Body extends z.ZodObject>(
   return parsed
 }
 
+/**
+ * Names of parameters that have no effect, also of those inside of one.
+ * @param inside the field that has them, and its schema
+ * @throws OrielError `invalid` if the server is strict
+ */
+export function ignoredIn(
+  schema: z.ZodObject,
+  inside: { readonly field: string; readonly schema: z.ZodObject },
+  body: unknown,
+  { strict }: RouteOptions,
+): string[] {
+  const given = (body ?? {}) as Record<string, object | null | undefined>
+  const below = unknownParameters(inside.schema, given[inside.field] ?? {}, strict)
+  return [...unknownParameters(schema, given, strict), ...below.map((name) => `${inside.field}.${name}`)]
+}
+
 /** Without what is undefined or null. */
 export const given = <T extends object>(fields: { [Name in keyof T]: T[Name] | null | undefined }): Partial<T> =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null)) as Partial<T>

@@ -1,17 +1,25 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
 import { parseJson } from '../../json.ts'
+import type { AnswerServices } from '../answering/answer.ts'
 import { readBytes, unhurried } from '../body/read-body.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { invalidValue } from '../request/validation.ts'
 import { place } from './resources.ts'
 
+/** Of a dataset: another one may have its name later. */
+const dataset = { account: z.string(), dataset: z.string(), uid: z.string() }
+const file = { file: z.string() }
+
 /** What a signed URL allows to whoever has it. */
 const grant = z.discriminatedUnion('does', [
-  z.object({ does: z.literal('send'), upload: z.string(), model: z.string(), file: z.string(), bytes: z.number() }),
-  z.object({ does: z.literal('fetch'), model: z.string(), file: z.string() }),
+  z.object({ does: z.literal('send'), upload: z.string(), model: z.string(), ...file, bytes: z.number() }),
+  z.object({ does: z.literal('fetch'), model: z.string(), ...file }),
+  z.object({ does: z.literal('send_dataset'), ...dataset, ...file, bytes: z.number() }),
+  z.object({ does: z.literal('fetch_dataset'), ...dataset, ...file }),
 ])
 const signed = z.object({ grant, until: z.number() })
 type Grant = z.output<typeof grant>
@@ -34,7 +42,7 @@ export function signedUrl({ headers, protocol }: FastifyRequest, grant: Grant): 
 const one = { ...place, scope: null, isHidden: true, path: '/transfers/{file}', pattern: '/transfers/*' } as const
 const nothing = z.strictObject({})
 
-/** Where the files of models are sent and fetched. The signature in the URL is the key. */
+/** Where the files of models and datasets are sent and fetched. The signature in the URL is the key. */
 export const transferEndpoints: readonly Endpoint[] = [
   {
     ...one,
@@ -43,10 +51,10 @@ export const transferEndpoints: readonly Endpoint[] = [
     summary: 'Send a file of an upload',
     answer: nothing,
     handler:
-      ({ services: { machine } }) =>
+      ({ services }) =>
       async (request): Promise<z.output<typeof nothing>> => {
         const { raw } = request
-        const expected = granted(request, 'send')
+        const expected = granted(request, 'send', 'send_dataset')
         const declared = raw.headers['content-length']
         if (declared !== undefined && Number(declared) !== expected.bytes)
           throw new OrielError(
@@ -56,7 +64,7 @@ export const transferEndpoints: readonly Endpoint[] = [
           )
         unhurried.add(raw.socket)
         try {
-          await machine.uploads.receive(expected, (write) => readBytes(raw, write))
+          await receive(services, expected, (write) => readBytes(raw, write))
         } finally {
           unhurried.delete(raw.socket)
         }
@@ -66,16 +74,13 @@ export const transferEndpoints: readonly Endpoint[] = [
   {
     ...one,
     method: 'GET',
-    summary: 'Fetch a file of a model',
+    summary: 'Fetch a file of a model or of a dataset',
     answer: null,
     otherType: 'application/octet-stream',
     handler:
-      ({ services: { machine } }) =>
+      ({ services }) =>
       async (request, reply) => {
-        const { model, file } = granted(request, 'fetch')
-        const found = (await machine.files(model)).find(({ name }) => name === file)
-        if (found === undefined)
-          throw new OrielError('not_found', 'The model has no such file any more.', { code: 'file_not_found' })
+        const found = await fileOf(services, granted(request, 'fetch', 'fetch_dataset'))
         return reply
           .headers({ 'content-length': found.bytes, 'content-disposition': 'attachment' })
           .type('application/octet-stream')
@@ -84,20 +89,46 @@ export const transferEndpoints: readonly Endpoint[] = [
   },
 ]
 
+type GrantTo<Does extends Grant['does']> = Extract<Grant, { does: Does }>
+
+async function receive(
+  { machine, tuning }: AnswerServices,
+  expected: GrantTo<'send' | 'send_dataset'>,
+  source: (write: (bytes: Buffer) => Promise<void>) => Promise<void>,
+): Promise<void> {
+  if (expected.does === 'send') return machine.uploads.receive(expected, source)
+  const { account, dataset, uid, file: name, bytes } = expected
+  await tuning.datasets.receive(await tuning.datasets.find(account, dataset, uid), { name, bytes }, source)
+}
+
+/** @throws OrielError `not_found` */
+async function fileOf(
+  { machine, tuning }: AnswerServices,
+  wanted: GrantTo<'fetch' | 'fetch_dataset'>,
+): Promise<{ bytes: number; open(): Readable }> {
+  if (wanted.does === 'fetch_dataset')
+    return tuning.datasets.file(await tuning.datasets.find(wanted.account, wanted.dataset, wanted.uid))
+  const found = (await machine.files(wanted.model)).find(({ name }) => name === wanted.file)
+  if (found === undefined)
+    throw new OrielError('not_found', 'The model has no such file any more.', { code: 'file_not_found' })
+  return found
+}
+
 /** What the URL of a request allows. @throws OrielError `forbidden` */
-function granted<Does extends Grant['does']>({ query }: FastifyRequest, does: Does): Extract<Grant, { does: Does }> {
+function granted<Does extends Grant['does']>({ query }: FastifyRequest, ...allowed: readonly Does[]): GrantTo<Does> {
   const { ticket } = query as { ticket?: unknown }
   const [text = '', signature = ''] = String(ticket).split('.')
   const [given, right] = [Buffer.from(signature), Buffer.from(signatureOf(text))]
   const isSigned = given.length === right.length && timingSafeEqual(given, right)
   const { data } = signed.safeParse(isSigned ? parseJson(Buffer.from(text, 'base64url').toString()) : undefined)
-  if (data?.grant.does !== does)
+  const does = allowed.find((one) => one === data?.grant.does)
+  if (data === undefined || does === undefined)
     throw new OrielError('forbidden', 'This server has not signed this URL since it started. Ask for a new one.', {
       code: 'bad_signature',
     })
   if (data.until < Date.now())
     throw new OrielError('forbidden', 'The URL has expired. Ask for a new one.', { code: 'expired_url' })
-  return data.grant as Extract<Grant, { does: Does }>
+  return data.grant as GrantTo<Does>
 }
 
 const signatureOf = (text: string): string => createHmac('sha256', secret).update(text).digest('base64url')

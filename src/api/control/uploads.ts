@@ -9,8 +9,8 @@ import type { Endpoint } from '../dialects/dialect.ts'
 import { describeIgnored } from '../headers.ts'
 import { ownModel } from '../models/listed.ts'
 import { isoOf } from '../request/moment.ts'
-import { optional, parseBody, unknownParameters } from '../request/validation.ts'
-import { accountIn, paramOf, place, readWanted } from './resources.ts'
+import { optional, parseBody } from '../request/validation.ts'
+import { accountIn, ignoredIn, paramOf, place, readWanted } from './resources.ts'
 import { signedUrl } from './transfers.ts'
 
 /** A model or an adapter that is being uploaded, as Fireworks' control plane describes it. */
@@ -79,7 +79,7 @@ export const uploadEndpoints: readonly Endpoint[] = [
         const account = accountIn(request)
         const { validateOnly } = parseBody(createQuery, request.query)
         const { modelId: model, model: given } = readWanted(newModel, request, reply, options)
-        describeIgnored(reply, ignoredOf(request.body, options.strict))
+        describeIgnored(reply, ignoredIn(newModel, { field: 'model', schema: properties }, request.body, options))
         const { kind, peftDetails } = given ?? {}
         const isModel = kind === 'HF_BASE_MODEL' || kind === 'EMBEDDING_MODEL'
         const base = isModel ? null : (peftDetails?.baseModel?.replace(/^accounts\/[^/]+\/models\//, '') ?? null)
@@ -168,13 +168,6 @@ export const uploadEndpoints: readonly Endpoint[] = [
 ]
 
 const createQuery = z.object({ validateOnly: z.enum(['true', 'false']).optional() })
-
-/** Names of parameters that have no effect, those of the model included. @throws OrielError `invalid` if the server is strict */
-function ignoredOf(body: unknown, strict: boolean): string[] {
-  const { model, ...others } = body as { model?: object | null }
-  const below = unknownParameters(properties, model ?? {}, strict).map((name) => `model.${name}`)
-  return [...unknownParameters(newModel, others, strict), ...below]
-}
 
 /** @throws OrielError `conflict` if a model, an adapter or an entry of the catalogue has the name */
 async function refuseTaken(name: string, deployments: AnswerServices['deployments']): Promise<void> {

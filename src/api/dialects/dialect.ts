@@ -69,8 +69,11 @@ export interface Endpoint {
   /** What a key must be for; null: anyone may ask. Default: `inference`. */
   scope?: Scope | null
   body?: z.ZodObject
-  /** What the body is if not JSON: `multipart/form-data`, or bytes of any type, which the handler reads as they arrive. */
-  takes?: 'form' | 'bytes'
+  /**
+   * What the body is if not JSON: `multipart/form-data`; the same with a file that may be larger than memory, which the handler
+   * reads as it arrives; or bytes of any type, which the handler reads, too.
+   */
+  takes?: 'form' | 'arriving-form' | 'bytes'
   query?: readonly { name: string; description: string }[]
   /** null: a status without a body, or a stream only. */
   answer: z.ZodType | null

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { accountEndpoints } from '../control/accounts.ts'
+import { datasetEndpoints } from '../control/datasets.ts'
 import { deployedModelEndpoints } from '../control/deployed-models.ts'
 import { deploymentEndpoints } from '../control/deployments.ts'
 import { elsewhereEndpoints } from '../control/elsewhere.ts'
@@ -37,6 +38,7 @@ export const fireworksAccounts: Dialect = {
     ...modelEndpoints,
     ...uploadEndpoints,
     ...transferEndpoints,
+    ...datasetEndpoints,
     ...deploymentEndpoints,
     ...deployedModelEndpoints,
     ...shapeEndpoints,

@@ -1,3 +1,4 @@
+import { fileEndpoints } from '../files/files.ts'
 import { errorOf, openaiEndpoints, openaiError } from '../openai-protocols.ts'
 import { completionsUsageEndpoint, costsEndpoint } from '../usage/organization.ts'
 import type { Dialect, ErrorFormat } from './dialect.ts'
@@ -11,7 +12,7 @@ export const openai: Dialect = {
   title: 'OpenAI',
   // Clients of vLLM and llama.cpp leave `/v1` out.
   bases: ['/v1', ''],
-  endpoints: [...openaiEndpoints, completionsUsageEndpoint, costsEndpoint],
+  endpoints: [...openaiEndpoints, ...fileEndpoints, completionsUsageEndpoint, costsEndpoint],
   errors,
   defaults: { overflow: 'error', completionTokens: 16 },
 }

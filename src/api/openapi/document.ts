@@ -68,7 +68,7 @@ const serverAt = (base: string) => ({
 
 function operation(endpoint: Endpoint, { errors }: Dialect): object {
   const { method, path, tag, summary, body, takes, query } = endpoint
-  const bodyType = takes === 'form' ? 'multipart/form-data' : 'application/json'
+  const bodyType = takes === undefined ? 'application/json' : 'multipart/form-data'
   const error = schemaOf(errors.schema, 'output')
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
   const parameters = [

@@ -95,10 +95,17 @@ export class Datasets {
     return this.#keeper.list()
   }
 
-  /** @throws OrielError `not_found` */
-  async find(account: string, id: string): Promise<Dataset> {
+  /** @param uid if the id may be another dataset's by now @throws OrielError `not_found` */
+  async find(account: string, id: string, uid?: string): Promise<Dataset> {
     await this.#refresh()
-    return this.#keeper.find({ account, id })
+    const found = this.#keeper.find({ account, id })
+    if (uid !== undefined && found.uid !== uid) throw gone(id)
+    return found
+  }
+
+  /** The dataset that ever had this uid. */
+  async withUid(uid: string): Promise<Dataset | undefined> {
+    return (await this.list()).find((one) => one.uid === uid)
   }
 
   /** @param dryRun only checks @throws OrielError `invalid`, `conflict`; `precondition_failed` if there are too many */

@@ -1,0 +1,12 @@
+import { z } from 'zod'
+
+/** A file that has come, as OpenAI's API and Fireworks' describe it. */
+export const uploadedFile = z.strictObject({
+  id: z.string(),
+  object: z.literal('file'),
+  bytes: z.int(),
+  created_at: z.int().describe('Seconds since 1970.'),
+  filename: z.string(),
+  purpose: z.literal('fine-tune'),
+})
+export type UploadedFile = z.output<typeof uploadedFile>
