@@ -201,7 +201,7 @@ describe('the control plane of a server without keys', () => {
     expect((await client('GET', '/accounts/me/models/two')).status).toBe(404)
   })
 
-  it.each(['dpoJobs', 'rlorTrainerJobs', 'evaluators', 'secrets', 'datasets/x', 'batchInferenceJobs/x:cancel'])(
+  it.each(['dpoJobs', 'rlorTrainerJobs', 'evaluators', 'secrets', 'batchInferenceJobs/x:cancel'])(
     'says in a sentence that it has no %s',
     async (where) => {
       for (const method of ['GET', 'POST', 'DELETE']) {

@@ -147,8 +147,8 @@ describe('datasets of Fireworks’ control plane', () => {
       return [status, body.error.code, body.error.param]
     }
     expect(await code(create('Bad_Id'))).toEqual([400, 'bad_dataset_id', 'datasetId'])
-    expect(await code(create('a', { format: 'RL' }))).toEqual([501, 'not_here', 'dataset.format'])
-    expect(await code(create('a', { externalUrl: 'gs://x' }))).toEqual([501, 'not_here', 'dataset.externalUrl'])
+    expect(await code(create('a', { format: 'RL' }))).toEqual([400, 'not_here', 'dataset.format'])
+    expect(await code(create('a', { externalUrl: 'gs://x' }))).toEqual([400, 'not_here', 'dataset.externalUrl'])
     expect(await code(call('POST', all, {}))).toEqual([400, 'invalid_value', 'datasetId'])
     await create('a')
     expect(await code(call('POST', `${all}/a:getUploadEndpoint`, { filenameToSize: { a: 1, b: 2 } }))).toEqual([

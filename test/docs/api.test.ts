@@ -45,6 +45,10 @@ const outputs: [code: RegExp, output: RegExp][] = [
   [/\/v1\/models\b/, /"object":"list","data":\[\{"id":"pocket",.*\}\]\}\{"id":"pocket","object":"model"/],
   [/\/v1\/usage/, /^\{"object":"list","data":\[.*"cost":.*\],"has_more":false,"next_page":null\}$/],
   [/organization/, /^(\{"object":"page","data":\[(\{"object":"bucket",.*"results":\[\]\},?){2}\],.*\}){2}$/],
+  [
+    /\/v1\/files/,
+    /^\{"object":"list","data":\[\{"id":"file-.*"status":"processed".*\}\s*6\s*\{"id":"file-\w+","object":"file","deleted":true\}$/s,
+  ],
   [/\/metrics/, /^oriel_http_response_seconds_count/m],
   [/response_format/, /"content":"\{[^{}]*\\"colour\\"[^{}]*: *\\"(red|green|blue)\\"[^{}]*\}"/],
   [/tool_choice/, /"name":"report","arguments":"\{[^{}]*\\"colour\\"[^{}]*: *\\"(red|green|blue)\\"[^{}]*\}"/],

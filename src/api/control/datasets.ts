@@ -233,7 +233,7 @@ function fileName(name: string): string {
 }
 
 const notMade = (param: string, what: string): OrielError =>
-  new OrielError('not_implemented', `${what} here: create a dataset and send its file.`, { param, code: 'not_here' })
+  new OrielError('invalid', `${what} here: create a dataset and send its file.`, { param, code: 'not_here' })
 
 function shown({ account, id, displayName, created, updated, state, report, problems, invalid }: Dataset): Shown {
   const isInvalid = state === 'invalid'

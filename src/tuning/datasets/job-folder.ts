@@ -3,8 +3,8 @@ import { open, rename } from 'node:fs/promises'
 import path from 'node:path'
 import { makeFolder } from '../../make-folder.ts'
 import { type ExampleLine, files } from '../contract.ts'
-import { examplesIn } from './check.ts'
-import type { Example, ExampleLimits, ExamplePart } from './example.ts'
+import { examplesIn, type NumberedExample } from './check.ts'
+import type { ExampleLimits, ExamplePart } from './example.ts'
 
 /** What becomes of datasets in the folder of a job. */
 export interface FolderTask {
@@ -43,14 +43,14 @@ export async function writeJobFolder(
   try {
     const isKept = carving(examples, evaluation === null ? carveOut : null)
     let written = 0
-    for await (const { example } of examplesIn(file, limits)) {
+    for await (const numbered of examplesIn(file, limits)) {
       const target = isKept() && evaluated !== undefined ? evaluated : train
-      await target.write(JSON.stringify(await lineOf(example, folder)))
+      await target.write(JSON.stringify(await lineOf(numbered, folder)))
       onProgress(++written)
     }
     if (evaluation !== null)
-      for await (const { example } of examplesIn(evaluation, limits)) {
-        await evaluated?.write(JSON.stringify(await lineOf(example, folder)))
+      for await (const numbered of examplesIn(evaluation, limits)) {
+        await evaluated?.write(JSON.stringify(await lineOf(numbered, folder)))
         onProgress(++written)
       }
     await evaluated?.end()
@@ -84,14 +84,15 @@ function randomFrom(seed: number): () => number {
   }
 }
 
-async function lineOf({ messages, tools }: Example, folder: string): Promise<ExampleLine> {
+async function lineOf({ line, example }: NumberedExample, folder: string): Promise<ExampleLine> {
+  const { messages, tools } = example
   const lines = []
   for (const { content, tool_calls, ...message } of messages) {
     const parts = []
     for (const part of content) parts.push(await partOf(part, folder))
     lines.push({ ...message, content: parts, ...(tool_calls !== undefined && { tool_calls: [...tool_calls] }) })
   }
-  return { messages: lines, ...(tools !== undefined && { tools: [...tools] }) }
+  return { line, messages: lines, ...(tools !== undefined && { tools: [...tools] }) }
 }
 
 type LinePart = ExampleLine['messages'][number]['content'][number]
