@@ -18,7 +18,7 @@ const engine = [
   'test/gguf/header.test.ts',
   'test/language/json-schema.test.ts',
   'test/models/{catalogue,pull,url}.test.ts',
-  'test/tuning/datasets/datasets.test.ts',
+  'test/tuning/datasets/{datasets,packer}.test.ts',
   'test/tuning/prepare/prepare.test.ts',
   'test/upstreams/{attachments,cluster}.test.ts',
   'test/tuning/merge.test.ts',

@@ -7,6 +7,7 @@ import type { ExampleLimits } from './datasets/example.ts'
 
 export { checkFile } from './datasets/check.ts'
 export type { Datasets } from './datasets/datasets.ts'
+export { Packer } from './datasets/packer.ts'
 export type { Dataset } from './datasets/record.ts'
 export { datasetReport, problem, problemsText, problemText, reportText } from './datasets/report.ts'
 export type { Source } from './datasets/storage.ts'

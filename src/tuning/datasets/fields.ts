@@ -2,9 +2,11 @@ import { OrielError } from '../../errors.ts'
 
 /** What the reader of examples needs to say which part of a line is wrong, and how. */
 
+export const invalidExample = 'invalid_example'
+
 /** @param what a predicate: `is missing.` */
 export const fail = (param: string, what: string): OrielError =>
-  new OrielError('invalid', `${param} ${what}`, { param, code: 'invalid_example' })
+  new OrielError('invalid', `${param} ${what}`, { param, code: invalidExample })
 
 /** Names a value without repeating much of it. */
 export function found(value: unknown): string {
