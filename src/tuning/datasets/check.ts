@@ -24,7 +24,7 @@ export interface NumberedExample {
 export async function* examplesIn(file: string, limits: ExampleLimits): AsyncGenerator<NumberedExample> {
   for await (const line of readLines(file, limits.lineBytes)) {
     try {
-      yield { line: line.line, example: exampleOf(line, limits) }
+      yield { line: line.line, example: readExample(jsonOf(line, limits), limits) }
     } catch (error) {
       if (!(error instanceof OrielError)) throw error
       throw new OrielError('invalid', `line ${line.line}: ${error.message}`, { code: error.code })
@@ -33,21 +33,25 @@ export async function* examplesIn(file: string, limits: ExampleLimits): AsyncGen
 }
 
 /** @throws OrielError `invalid` */
-function exampleOf({ text, bytes }: Line, limits: ExampleLimits): Example {
+function jsonOf({ text, bytes }: Line, limits: ExampleLimits): unknown {
   if (bytes > limits.lineBytes)
     throw fail('the line', `has ${bytes} bytes; ${limits.lineBytes} are allowed for an example.`)
   if (text === undefined) throw fail('the line', 'is no UTF-8.')
-  return readExample(parseLine(text), limits)
+  return parseLine(text)
 }
 
-/**
- * Looks at all lines of a file, of which one at a time is in memory.
- * @param onProgress is told how many bytes were read
- */
+export interface CheckOptions {
+  /** Is told how many bytes were read. */
+  onProgress?: (bytes: number) => void
+  /** What a line is before it is read: with its pictures, for one. */
+  pack?: (json: unknown) => Promise<unknown>
+}
+
+/** Looks at all lines of a file, of which one at a time is in memory. */
 export async function checkFile(
   file: string,
   limits: ExampleLimits,
-  onProgress: (bytes: number) => void = () => {},
+  { onProgress = () => {}, pack = async (json) => json }: CheckOptions = {},
 ): Promise<Checked> {
   const report = {
     ...{ examples: 0, turns: 0, answers: 0, images: 0, distinctImages: 0, imageBytes: 0 },
@@ -60,7 +64,7 @@ export async function checkFile(
     report.longestBytes = Math.max(report.longestBytes, line.bytes)
     onProgress(line.at)
     try {
-      const { messages } = exampleOf(line, limits)
+      const { messages } = readExample(await pack(jsonOf(line, limits)), limits)
       report.examples++
       if (!lines.add(hashOf(line.text ?? ''))) report.duplicates++
       for (const message of messages) {

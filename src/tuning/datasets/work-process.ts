@@ -28,7 +28,9 @@ const onProgress = (amount: number): void => {
 const [task] = (await once(process, 'message')) as [Task]
 try {
   const result =
-    task.type === 'check' ? await checkFile(task.file, task.limits, onProgress) : await writeJobFolder(task, onProgress)
+    task.type === 'check'
+      ? await checkFile(task.file, task.limits, { onProgress })
+      : await writeJobFolder(task, onProgress)
   tell({ type: 'done', result })
 } catch (error) {
   tell({
