@@ -1,3 +1,4 @@
+import path from 'node:path'
 import type { Oriel } from '../app.ts'
 import type { OrielSettings } from '../config.ts'
 import { OrielError } from '../errors.ts'
@@ -49,11 +50,48 @@ export async function chooseAnswerer(flags: AnswererFlags, bytes: number): Promi
     for (const sentence of misspeltVariables()) warn(sentence)
     return server
   }
+  const [model = 'pocket'] = configOf(settingsOf(flags)).model
+  return localAnswerer(await orielWith(settingsOf(flags)), model)
+}
+
+/**
+ * The same for several models, by their names. Those that no server has are asked in this process, as upstreams are.
+ * @throws OrielError for a model that is nowhere
+ */
+export async function chooseAnswerers(flags: AnswererFlags, names: readonly string[]): Promise<Answerer[]> {
+  const servers: (Answerer | undefined)[] = []
+  for (const model of names) servers.push(await chooseServer({ ...flags, model }, 0))
+  const own = names.filter((_, index) => servers[index] === undefined).map(withOwnFile)
+  const files = own.flatMap(({ file }) => file ?? [])
+  const oriel = own.length === 0 ? undefined : await orielWith({ ...settingsOf(flags), model: files })
+  try {
+    // A name that is wrong is told before anybody is asked.
+    for (const { asked } of own) await oriel?.load([asked])
+  } catch (error) {
+    await oriel?.close()
+    throw error
+  }
+  return names.map((name, index) => {
+    const server = servers[index]
+    if (server !== undefined) return server
+    if (oriel === undefined) throw new Error('a model that nobody answers for')
+    return { ...localAnswerer(oriel, withOwnFile(name).asked), model: name }
+  })
+}
+
+/** The path of a model is the name of its file in requests. */
+function withOwnFile(name: string): { asked: string; file?: string } {
+  const [model = '', adapter] = name.split('#', 2)
+  if (!model.endsWith('.gguf')) return { asked: name }
+  const stem = path.basename(model, '.gguf')
+  return { asked: adapter === undefined ? stem : `${stem}#${adapter}`, file: model }
+}
+
+async function orielWith(settings: OrielSettings): Promise<Oriel> {
   // Loaded only here: it takes longer than all that a server needs.
   const { createOriel } = await import('../app.ts')
   // What goes wrong is an error for the person; the log is for those who ask for it.
-  const around = process.env.ORIEL_LOG_LEVEL ? {} : { log: createWarner(warn) }
-  return localAnswerer(await createOriel(settingsOf(flags), around), flags)
+  return createOriel(settings, process.env.ORIEL_LOG_LEVEL ? {} : { log: createWarner(warn) })
 }
 
 const warn = (sentence: string): void => void process.stderr.write(`${sentence}\n`)
@@ -92,14 +130,15 @@ function serverAnswerer(server: RunningServer, name: string | undefined, must: b
   return { model: asked, answer: (question) => server.answer(asked, question), close: async () => {} }
 }
 
-function localAnswerer(oriel: Oriel, flags: AnswererFlags): Answerer {
-  const [model = 'pocket'] = configOf(settingsOf(flags)).model
+function localAnswerer(oriel: Oriel, model: string): Answerer {
   return {
     model,
-    async answer({ messages, schema, temperature, signal, onText = () => {} }) {
+    async answer({ messages, schema, temperature, maxTokens, signal, onText = () => {} }) {
       const start = performance.now()
       let firstText = 0
-      const reply = await oriel.ask(messages, { schema, temperature, signal })
+      // The path of a file is no name: it is the model that the settings name.
+      const named = model.endsWith('.gguf') ? {} : { model }
+      const reply = await oriel.ask(messages, { ...named, schema, temperature, maxTokens, signal })
       for await (const event of reply.events())
         for (const piece of event.type === 'part' ? event.pieces : []) {
           if (piece.kind !== 'text' && piece.kind !== 'reasoning') continue

@@ -3,7 +3,7 @@ import { version } from '../version.ts'
 import { addAccountCommands } from './account-commands.ts'
 import { addDeploymentCommands } from './deployment-commands.ts'
 import { otherwise } from './unknown-words.ts'
-import { temperature, wholeNumber } from './values.ts'
+import { repeated, temperature, wholeNumber } from './values.ts'
 
 const port = wholeNumber(0, 65535, 'A port is a whole number from 0 to 65535.')
 const count = wholeNumber(1, Number.POSITIVE_INFINITY, 'It must be a whole number of at least 1.')
@@ -144,6 +144,25 @@ export function createProgram(): Command {
     .addOption(folder)
     .option('--yes', 'do not ask for confirmation')
     .action(async (name: string, options) => (await import('./rm.ts')).remove(name, options))
+
+  program
+    .command('eval')
+    .description('ask models the questions of a dataset, and compare their answers with the wanted ones')
+    .argument('<data>', 'a JSONL file of chats, each with the wanted answer at its end, as for `oriel tune`')
+    .requiredOption('--model <name>', 'a model, an adapter or an upstream model; may be repeated', repeated)
+    .option(
+      '--score <score>',
+      'exact, contains, json-field:NAME or judge:MODEL; may be repeated (default exact)',
+      repeated,
+    )
+    .option('--max-tokens <number>', 'tokens of an answer at most (default 1024)', count)
+    .option('--temperature <number>', '0 for the likeliest answers (default 0)', temperature)
+    .addOption(folder)
+    .addOption(gpu)
+    .addOption(new Option('--server <url>', 'ask this server (default: the one that runs here, if one does)'))
+    .option('--local', 'do not ask a server, even if one runs here')
+    .option('--json', 'print JSON: a line for each example, and one with the sums')
+    .action(async (file: string, options) => (await import('./eval.ts')).evaluateModels(file, options))
 
   program
     .command('merge')

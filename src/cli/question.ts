@@ -11,6 +11,8 @@ export interface Question {
   schema?: unknown
   /** Default: what the model's makers recommend. */
   temperature?: number | undefined
+  /** Tokens of the answer at most. Default: up to the end of the context. */
+  maxTokens?: number | undefined
   signal: AbortSignal
   /** Receives the text as it comes. A thought is what a model writes before its answer. */
   onText?(text: string, kind: 'text' | 'thought'): void

@@ -134,12 +134,13 @@ const chunkSchema = z.object({
 async function answer(
   url: string,
   model: string,
-  { messages, schema, temperature, signal, onText = () => {} }: Question,
+  { messages, schema, temperature, maxTokens, signal, onText = () => {} }: Question,
 ): Promise<Answered> {
   const start = performance.now()
   const body = {
     model,
     temperature,
+    max_tokens: maxTokens,
     stream: true,
     stream_options: { include_usage: true },
     messages: messages.map(({ role, content }) => ({

@@ -14,6 +14,9 @@ export const listed = (text: string, before: readonly string[] = []): string[] =
   ...text.split(',').flatMap((entry) => entry.trim() || []),
 ]
 
+/** An entry for each time that a flag is given. */
+export const repeated = (text: string, before: readonly string[] = []): string[] => [...before, text]
+
 /** Some of the words that are allowed. */
 export const someOf =
   <Word extends string>(words: readonly Word[]) =>

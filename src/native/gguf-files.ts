@@ -2,24 +2,11 @@ import { functionsOf } from './function.ts'
 import type { Gguf, Tensor } from './ggml.ts'
 import type { Libraries } from './libraries.ts'
 
-/** The part of gguf that describes a new file from others, and ggml's quantization. Names are their own without prefixes. */
+/** The part of gguf that describes a new file from others. Names are its own without the prefix. */
 export function bindGgufFiles({ ggmlBase }: Libraries) {
   const base = functionsOf(ggmlBase)
   const metaSize = base<(gguf: Gguf) => number | bigint>('size_t gguf_get_meta_size(void*)')
   const metaData = base<(gguf: Gguf, into: Uint8Array) => void>('void gguf_get_meta_data(void*, void*)')
-  const rowSize = base<(type: number, columns: number) => number | bigint>('size_t ggml_row_size(int, int64)')
-  type Quantize = (
-    type: number,
-    values: Float32Array,
-    into: Uint8Array,
-    start: number,
-    rows: number,
-    columns: number,
-    importance: null,
-  ) => number | bigint
-  const quantizeChunk = base<Quantize>(
-    'size_t ggml_quantize_chunk(int, const float*, void*, int64, int64, int64, const float*)',
-  )
   return {
     /** Of a file without pairs and tensors. */
     empty: base<() => Gguf>('void* gguf_init_empty()'),
@@ -36,16 +23,6 @@ export function bindGgufFiles({ ggmlBase }: Libraries) {
     metaData(gguf: Gguf): Uint8Array {
       const bytes = new Uint8Array(Number(metaSize(gguf)))
       metaData(gguf, bytes)
-      return bytes
-    },
-
-    /**
-     * Rows in a type of ggml. It ends the process for types that ggml cannot make, or only with importances.
-     * @param values `[rows, columns]`
-     */
-    quantize(type: number, values: Float32Array, rows: number, columns: number): Uint8Array {
-      const bytes = new Uint8Array(rows * Number(rowSize(type, columns)))
-      quantizeChunk(type, values, bytes, 0, rows, columns, null)
       return bytes
     },
   }

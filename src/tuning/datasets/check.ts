@@ -22,13 +22,27 @@ export interface NumberedExample {
  * @throws OrielError `invalid` at the first line that cannot be used
  */
 export async function* examplesIn(file: string, limits: ExampleLimits): AsyncGenerator<NumberedExample> {
+  for await (const one of eachLineIn(file, limits)) {
+    if (!('error' in one)) yield one
+    else throw new OrielError('invalid', `line ${one.line}: ${one.error.message}`, { code: one.error.code })
+  }
+}
+
+/** As `examplesIn`, with the error of each line that cannot be used. */
+export async function* eachLineIn(
+  file: string,
+  limits: ExampleLimits,
+): AsyncGenerator<NumberedExample | { line: number; error: OrielError }> {
   for await (const line of readLines(file, limits.lineBytes)) {
+    let example: Example
     try {
-      yield { line: line.line, example: readExample(jsonOf(line, limits), limits) }
+      example = readExample(jsonOf(line, limits), limits)
     } catch (error) {
       if (!(error instanceof OrielError)) throw error
-      throw new OrielError('invalid', `line ${line.line}: ${error.message}`, { code: error.code })
+      yield { line: line.line, error }
+      continue
     }
+    yield { line: line.line, example }
   }
 }
 

@@ -46,10 +46,10 @@ export interface Half {
 export type OpenFile = (path: string) => number
 
 /** @returns the bytes to write @throws OrielError `invalid` for files that became shorter, and numbers that are not finite */
-export function bytesOfPiece({ source, at, bytes, matrix }: Piece, open: OpenFile): Uint8Array {
+export function bytesOfPiece({ source, at, bytes, outBytes, matrix }: Piece, open: OpenFile): Uint8Array {
   const raw = read(open(source), at, bytes)
   if (matrix === null) return raw
-  const { ggml, ggufFiles } = openNative()
+  const { ggml } = openNative()
   const { name, count, columns, rank, scale, type, wanted, isTurned } = matrix
   const values = ggml.floatsOf(type, raw, count * columns)
   const numbersOf = (half: Half, numbers: number): Float32Array =>
@@ -58,7 +58,9 @@ export function bytesOfPiece({ source, at, bytes, matrix }: Piece, open: OpenFil
   const b = numbersOf(matrix.b, count * rank).map((value) => value * scale)
   addProduct({ a: isTurned ? turned(a, rank) : a, b, rank }, { from: 0, count, values })
   if (!fits(values, wanted)) throw badModel(`What the adapter adds to ${name} makes numbers that are too large.`)
-  return ggufFiles.quantize(wanted, values, count, columns)
+  const made = new Uint8Array(outBytes)
+  ggml.quantize(wanted, values, count, columns, made)
+  return made
 }
 
 function read(file: number, at: number, bytes: number): Uint8Array {
