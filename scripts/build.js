@@ -33,6 +33,7 @@ const entries = [
   'models/peft/convert-thread',
   'prompt/layout-thread',
   'tuning/datasets/work-process',
+  'tuning/trainer-process',
   'tuning/merge/process',
 ]
 /** Packages that become a part of the bundle, with those that they need. Their licences come with it. */
