@@ -8,6 +8,7 @@ import {
   evaluate,
   exampleLimits,
   type ModelAnswer,
+  Packer,
   type Score,
   scoreOf,
 } from '../tuning/index.ts'
@@ -47,9 +48,10 @@ export async function evaluateModels(file: string, { model: names, score, json, 
   const find = (name: string): AskedModel => asked.get(name) ?? missing(name)
   const models = [...new Set(names)].map(find)
   const sums = new Sums(models, scores)
+  const packer = new Packer(file, config)
   const counter = new Counter(process.stderr.isTTY === true && !json)
   try {
-    const lines = eachLineIn(file, exampleLimits(config))
+    const lines = eachLineIn(file, exampleLimits(config), (json) => packer.pack(json))
     for await (const one of evaluate(lines, { models, scores, judge: find, atOnce })) {
       sums.add(one)
       if (json) process.stdout.write(`${JSON.stringify(jsonOf(one, models, scores))}\n`)
@@ -59,6 +61,7 @@ export async function evaluateModels(file: string, { model: names, score, json, 
     throw signal.aborted ? signal.reason : error
   } finally {
     counter.end()
+    await packer.close()
     for (const answerer of answerers) await answerer.close()
   }
   process.stdout.write(json ? `${JSON.stringify({ summary: sums.summary() })}\n` : sums.text())

@@ -22,10 +22,20 @@ let server: TestServer
 beforeAll(async () => {
   const trained = fileURLToPath(new URL('../pocket/adapters', import.meta.url))
   cpSync(trained, path.join(models, 'adapters'), { recursive: true })
+  writeFileSync(path.join(folder, 'sample.png'), picture)
+  const asked = [
+    { type: 'image_url', image_url: 'sample.png' },
+    { type: 'text', text: question },
+  ]
   writeFileSync(
     data,
     jsonl([
-      pictureExample(picture, question, 'A RED CIRCLE.'),
+      {
+        messages: [
+          { role: 'user', content: asked },
+          { role: 'assistant', content: 'A RED CIRCLE.' },
+        ],
+      },
       pictureExample(picture, question, '{"answer": "A red circle"}'),
       pictureExample(picture, 'What colour is the circle?', 'Red'),
       { messages: [{ role: 'user', content: 'Hello' }] },

@@ -28,15 +28,19 @@ export async function* examplesIn(file: string, limits: ExampleLimits): AsyncGen
   }
 }
 
-/** As `examplesIn`, with the error of each line that cannot be used. */
+/**
+ * As `examplesIn`, with the error of each line that cannot be used.
+ * @param pack what a line is before it is read: with its pictures, for one
+ */
 export async function* eachLineIn(
   file: string,
   limits: ExampleLimits,
+  pack: Pack = asItIs,
 ): AsyncGenerator<NumberedExample | { line: number; error: OrielError }> {
   for await (const line of readLines(file, limits.lineBytes)) {
     let example: Example
     try {
-      example = readExample(jsonOf(line, limits), limits)
+      example = readExample(await pack(jsonOf(line, limits)), limits)
     } catch (error) {
       if (!(error instanceof OrielError)) throw error
       yield { line: line.line, error }
@@ -57,15 +61,19 @@ function jsonOf({ text, bytes }: Line, limits: ExampleLimits): unknown {
 export interface CheckOptions {
   /** Is told how many bytes were read. */
   onProgress?: (bytes: number) => void
-  /** What a line is before it is read: with its pictures, for one. */
-  pack?: (json: unknown) => Promise<unknown>
+  pack?: Pack
 }
+
+/** What a line is before it is read: with its pictures, for one. */
+type Pack = (json: unknown) => Promise<unknown>
+
+const asItIs: Pack = async (json) => json
 
 /** Looks at all lines of a file, of which one at a time is in memory. */
 export async function checkFile(
   file: string,
   limits: ExampleLimits,
-  { onProgress = () => {}, pack = async (json) => json }: CheckOptions = {},
+  { onProgress = () => {}, pack = asItIs }: CheckOptions = {},
 ): Promise<Checked> {
   const report = {
     ...{ examples: 0, turns: 0, answers: 0, images: 0, distinctImages: 0, imageBytes: 0 },
