@@ -75,14 +75,17 @@ async function serve(config: ReturnType<typeof loadConfig>, accounts: Accounts) 
   })
   const clearCache = () => media.clearCache()
   const machine = createMachine({ config, library, deployments, cards: [], gpu: false, log })
-  const tuning = await createTuning({ config, resources: accounts.resources, log })
+  const tuning = await createTuning({
+    ...{ config, library, deployments, log, cards: [], runsAll: false },
+    resources: accounts.resources,
+  })
   const services = { accounts, deployments, machine, tuning, clearCache, responses: memoryStore() }
   const server = createServer(services, config.server, new AbortController().signal, log)
   await server.listen({ host: '127.0.0.1', port: 0 })
   const { port } = server.server.address() as AddressInfo
   const close = async (): Promise<void> => {
     await server.close()
-    tuning.close()
+    await tuning.close()
     await deployments.close()
     await media.close()
   }

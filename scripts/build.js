@@ -32,6 +32,7 @@ const entries = [
   'media/decoder/process',
   'models/peft/convert-thread',
   'prompt/layout-thread',
+  'tuning/external/command-process',
   'tuning/datasets/work-process',
   'tuning/trainer-process',
   'tuning/merge/process',

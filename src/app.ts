@@ -213,7 +213,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         const { createServer, memoryStore } = await import('./api/index.ts')
         const { resources } = await opened
         await deployments.open(resources)
-        tuning ??= await createTuning({ config, resources, log })
+        tuning ??= await createTuning({ config, resources, library, cards, deployments, runsAll: true, log })
         const services = { accounts: await opened, deployments, machine, tuning, clearCache, responses: memoryStore() }
         const server = createServer(services, config.server, draining.signal, log)
         await server.ready()
@@ -280,8 +280,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       ]
       await closed
       for (const timer of timers) clearTimeout(timer)
-      tuning?.close()
-      await Promise.all([closeModels(), machine.pulls.close()])
+      await Promise.all([closeModels(), machine.pulls.close(), tuning?.close()])
       await media.close()
       // Every request is settled by now.
       await (await accounts?.catch(() => undefined))?.close()

@@ -279,6 +279,17 @@ const tuning = z.strictObject({
   maxDatasets: positive.default(100).meta({ env: 'ORIEL_MAX_DATASETS' }),
   /** Disk space for the datasets of one account together, in bytes. They are in the data folder. */
   maxDatasetBytes: bytes.default(20_000 * MB).meta({ env: 'ORIEL_MAX_DATASET_BYTES' }),
+  /** Memory that training takes at most, in bytes, out of that of models; 0: half of it. */
+  memoryBytes: bytes.default(0).meta({ env: 'ORIEL_TUNING_MEMORY' }),
+  /** Threads of the trainer; 0: those of the engine. */
+  threads: natural.default(0).meta({ env: 'ORIEL_TUNING_THREADS' }),
+  /**
+   * Another trainer, for models that the built-in one cannot train: `ms-swift`, `llama-factory`, `trl` or `axolotl` and words
+   * that are added to its command, or the words of any command. It is run without a shell.
+   */
+  trainer: z.array(text).default([]).meta({ env: 'ORIEL_TRAINER' }),
+  /** What that trainer knows base models by, by their ids: `{"qwen2.5-vl-3b": "Qwen/Qwen2.5-VL-3B-Instruct"}`. */
+  trainerModels: z.record(text, text).default({}),
 })
 
 export const configSchema = z.strictObject({

@@ -15,8 +15,9 @@ import { aliasesOf, findLocal, localModels, named, type Origin, ownFolder, visio
 import { type PullOptions, pull } from './pull.ts'
 import { filesOf, type ModelFile, type Removal, removalOf } from './removal.ts'
 import { type HubSource, hubSourceOf } from './source.ts'
+import { adopt } from './uploads/adopt.ts'
 import { checkModel } from './uploads/check.ts'
-import { Uploads } from './uploads/uploads.ts'
+import { Uploads, type WantedUpload } from './uploads/uploads.ts'
 
 /** The models of this machine, and the way to get more. */
 export interface Library {
@@ -70,6 +71,8 @@ export interface Library {
   readonly folders: { hub: string; own: string }
   /** Models and adapters that clients send. They are in the folder of models that is searched first. */
   readonly uploads: Uploads
+  /** Takes in an adapter in the format of PEFT from a folder of this machine. @throws OrielError as `adopt` does */
+  adopt(from: string, wanted: Pick<WantedUpload, 'model' | 'account' | 'base'>): Promise<void>
   /** The files of a model or an adapter. @throws OrielError `not_found` */
   files(name: string): Promise<ModelFile[]>
   /** Prepares to remove a model or an adapter. @throws OrielError `not_found`, and `invalid` for the built-in model */
@@ -93,6 +96,13 @@ export function createLibrary(config: ModelsConfig, families: EncoderFamilies): 
     return { models, broken }
   })
   const adapters = adaptersOf(config, here)
+  const uploads = new Uploads({
+    folder: ownFolder(config),
+    check: async (folder, name, kind) =>
+      kind === 'adapter'
+        ? checkAdapter(folder, name, await here())
+        : checkModel(folder, await readdir(folder), families),
+  })
   return {
     list,
     adapters: adapters.list,
@@ -129,13 +139,8 @@ export function createLibrary(config: ModelsConfig, families: EncoderFamilies): 
       return { endpoint }
     },
     folders: { hub: cacheFolder(config), own: ownFolder(config) },
-    uploads: new Uploads({
-      folder: ownFolder(config),
-      check: async (folder, name, kind) =>
-        kind === 'adapter'
-          ? checkAdapter(folder, name, await here())
-          : checkModel(folder, await readdir(folder), families),
-    }),
+    uploads,
+    adopt: (from, wanted) => adopt(from, wanted, { uploads, folder: ownFolder(config), find: adapters.find }),
     files: (name) => filesOf(name, config),
     removal: (name) => removalOf(name, config),
   }

@@ -46,6 +46,10 @@ const outputs: [code: RegExp, output: RegExp][] = [
   [/\/v1\/usage/, /^\{"object":"list","data":\[.*"cost":.*\],"has_more":false,"next_page":null\}$/],
   [/organization/, /^(\{"object":"page","data":\[(\{"object":"bucket",.*"results":\[\]\},?){2}\],.*\}){2}$/],
   [
+    /fine_tuning/,
+    /^\{"object":"list","data":\[\{"id":"ftjob-.*"object":"fine_tuning.job.event".*\{"object":"list".*"status":"(running|cancelled)".*\}$/s,
+  ],
+  [
     /\/v1\/files/,
     /^\{"object":"list","data":\[\{"id":"file-.*"status":"processed".*\}\s*6\s*\{"id":"file-\w+","object":"file","deleted":true\}$/s,
   ],

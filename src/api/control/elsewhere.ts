@@ -7,13 +7,12 @@ const elsewhere: Readonly<Record<string, string>> = {
   batchInferenceJobs: 'Batches are not run here: send the requests themselves, as many at once as you like.',
   clusters: 'There are no clusters here: a server has its own machine.',
   deploymentTemplates: 'There are no templates of deployments here: a deployment says all of it.',
-  dpoJobs: 'Models are not trained here.',
+  dpoJobs: 'Models are trained on examples here: see supervisedFineTuningJobs.',
   evaluationJobs: 'Models are not evaluated here.',
   evaluators: 'Models are not evaluated here, so there are no evaluators.',
-  reinforcementFineTuningJobs: 'Models are not trained here.',
-  rlorTrainerJobs: 'Models are not trained here.',
+  reinforcementFineTuningJobs: 'Models are trained on examples here: see supervisedFineTuningJobs.',
+  rlorTrainerJobs: 'Models are trained on examples here: see supervisedFineTuningJobs.',
   secrets: 'Nothing here needs secrets of accounts.',
-  supervisedFineTuningJobs: 'Models are not trained here.',
 }
 
 const resource = `:resource(^${Object.keys(elsewhere).join('|')}$)`

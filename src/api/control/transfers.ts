@@ -20,6 +20,7 @@ const grant = z.discriminatedUnion('does', [
   z.object({ does: z.literal('fetch'), model: z.string(), ...file }),
   z.object({ does: z.literal('send_dataset'), ...dataset, ...file, bytes: z.number() }),
   z.object({ does: z.literal('fetch_dataset'), ...dataset, ...file }),
+  z.object({ does: z.literal('fetch_metrics'), account: z.string(), job: z.string(), ...file }),
 ])
 const signed = z.object({ grant, until: z.number() })
 type Grant = z.output<typeof grant>
@@ -74,13 +75,13 @@ export const transferEndpoints: readonly Endpoint[] = [
   {
     ...one,
     method: 'GET',
-    summary: 'Fetch a file of a model or of a dataset',
+    summary: 'Fetch a file of a model, of a dataset or of a job',
     answer: null,
     otherType: 'application/octet-stream',
     handler:
       ({ services }) =>
       async (request, reply) => {
-        const found = await fileOf(services, granted(request, 'fetch', 'fetch_dataset'))
+        const found = await fileOf(services, granted(request, 'fetch', 'fetch_dataset', 'fetch_metrics'))
         return reply
           .headers({ 'content-length': found.bytes, 'content-disposition': 'attachment' })
           .type('application/octet-stream')
@@ -104,10 +105,11 @@ async function receive(
 /** @throws OrielError `not_found` */
 async function fileOf(
   { machine, tuning }: AnswerServices,
-  wanted: GrantTo<'fetch' | 'fetch_dataset'>,
+  wanted: GrantTo<'fetch' | 'fetch_dataset' | 'fetch_metrics'>,
 ): Promise<{ bytes: number; open(): Readable }> {
   if (wanted.does === 'fetch_dataset')
     return tuning.datasets.file(await tuning.datasets.find(wanted.account, wanted.dataset, wanted.uid))
+  if (wanted.does === 'fetch_metrics') return tuning.jobs.historyFile({ account: wanted.account, id: wanted.job })
   const found = (await machine.files(wanted.model)).find(({ name }) => name === wanted.file)
   if (found === undefined)
     throw new OrielError('not_found', 'The model has no such file any more.', { code: 'file_not_found' })

@@ -7,6 +7,7 @@ import { elsewhereEndpoints } from '../control/elsewhere.ts'
 import { modelEndpoints } from '../control/models.ts'
 import { shapeEndpoints } from '../control/shapes.ts'
 import { transferEndpoints } from '../control/transfers.ts'
+import { tuningJobEndpoints } from '../control/tuning-jobs.ts'
 import { uploadEndpoints } from '../control/uploads.ts'
 import { errorOf, openaiEndpoints, openaiError } from '../openai-protocols.ts'
 import type { Dialect, ErrorFormat } from './dialect.ts'
@@ -42,6 +43,7 @@ export const fireworksAccounts: Dialect = {
     ...deploymentEndpoints,
     ...deployedModelEndpoints,
     ...shapeEndpoints,
+    ...tuningJobEndpoints,
     ...elsewhereEndpoints,
   ],
 }

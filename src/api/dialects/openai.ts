@@ -1,4 +1,5 @@
 import { fileEndpoints } from '../files/files.ts'
+import { fineTuningEndpoints } from '../fine-tuning/endpoints.ts'
 import { errorOf, openaiEndpoints, openaiError } from '../openai-protocols.ts'
 import { completionsUsageEndpoint, costsEndpoint } from '../usage/organization.ts'
 import type { Dialect, ErrorFormat } from './dialect.ts'
@@ -12,7 +13,7 @@ export const openai: Dialect = {
   title: 'OpenAI',
   // Clients of vLLM and llama.cpp leave `/v1` out.
   bases: ['/v1', ''],
-  endpoints: [...openaiEndpoints, ...fileEndpoints, completionsUsageEndpoint, costsEndpoint],
+  endpoints: [...openaiEndpoints, ...fileEndpoints, ...fineTuningEndpoints, completionsUsageEndpoint, costsEndpoint],
   errors,
   defaults: { overflow: 'error', completionTokens: 16 },
 }

@@ -1,0 +1,97 @@
+import { once } from 'node:events'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { link, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { finished } from 'node:stream/promises'
+import { makeFolder } from '../../make-folder.ts'
+import { type ExampleLine, exampleLine } from '../contract.ts'
+
+/** The forms in which other programs read examples. Each makes a file beside those of the job. */
+export const forms = {
+  /** ms-swift: images in the order of the marks in the texts. */
+  'ms-swift': (folder: string, split: Split) =>
+    rewritten(folder, split, `ms-swift-${split}.jsonl`, ({ messages, tools }) => ({
+      messages: messages.flatMap(({ role, content, tool_calls: calls = [] }) => [
+        ...(content.length > 0 ? [{ role, content: markedText(content) }] : []),
+        ...calls.map((call) => ({ role: 'tool_call', content: JSON.stringify(functionOf(call)) })),
+      ]),
+      images: imagesOf(messages).map((image) => path.join(folder, image)),
+      ...(tools !== undefined && { tools: JSON.stringify(tools) }),
+    })),
+  /** LLaMA-Factory: the same, listed in a `dataset_info.json`. */
+  'llama-factory': (folder: string, split: Split) =>
+    rewritten(folder, split, `llama-factory-${split}.json`, ({ messages, tools }) => ({
+      messages: messages.map(({ role, content }) => ({ role, content: markedText(content) })),
+      images: imagesOf(messages).map((image) => path.join(folder, image)),
+      ...(tools !== undefined && { tools: JSON.stringify(tools) }),
+    })),
+  /** TRL: an image folder of `datasets`, whose images are beside its `metadata.jsonl`. */
+  trl: async (folder: string, split: Split) => {
+    const inside = path.join('trl', split === 'train' ? 'train' : 'validation')
+    await makeFolder(path.join(folder, inside, 'images'))
+    return rewritten(folder, split, path.join(inside, 'metadata.jsonl'), async ({ messages }) => {
+      const images = imagesOf(messages)
+      for (const image of images) {
+        const beside = path.join(folder, inside, image)
+        if ((await stat(beside).catch(() => null)) === null) await link(path.join(folder, image), beside)
+      }
+      return {
+        images_file_names: images,
+        messages: messages.map(({ role, content }) => ({
+          role,
+          content: content.map((part) => (part.type === 'text' ? part : { type: 'image', text: null })),
+        })),
+      }
+    })
+  },
+  /** axolotl: images by their paths, within the messages. */
+  axolotl: (folder: string, split: Split) =>
+    rewritten(folder, split, `axolotl-${split}.jsonl`, ({ messages, tools }) => ({
+      messages: messages.map(({ role, content, tool_calls }) => ({
+        role,
+        content: content.map((part) =>
+          part.type === 'text' ? part : { type: 'image', path: path.join(folder, part.image) },
+        ),
+        ...(tool_calls !== undefined && { tool_calls }),
+      })),
+      ...(tools !== undefined && { tools }),
+    })),
+} as const
+
+export type Split = 'train' | 'eval'
+export type Form = keyof typeof forms
+
+type Messages = ExampleLine['messages']
+
+/** Writes the examples of a split in another form, one at a time. @returns the file, and how many it has; undefined: there is no such split */
+async function rewritten(
+  folder: string,
+  split: Split,
+  name: string,
+  form: (example: ExampleLine) => object | Promise<object>,
+): Promise<{ file: string; examples: number } | undefined> {
+  const source = path.join(folder, `${split}.jsonl`)
+  if ((await stat(source).catch(() => null)) === null) return undefined
+  const file = path.join(folder, name)
+  const target = createWriteStream(file)
+  let examples = 0
+  for await (const line of createInterface({ input: createReadStream(source), crlfDelay: Number.POSITIVE_INFINITY })) {
+    const text = `${JSON.stringify(await form(exampleLine.parse(JSON.parse(line))))}\n`
+    if (!target.write(text)) await once(target, 'drain')
+    examples++
+  }
+  target.end()
+  await finished(target)
+  return { file, examples }
+}
+
+const markedText = (content: Messages[number]['content']): string =>
+  content.map((part) => (part.type === 'text' ? part.text : '<image>')).join('')
+
+const imagesOf = (messages: Messages): string[] =>
+  messages.flatMap(({ content }) => content.flatMap((part) => (part.type === 'image' ? [part.image] : [])))
+
+/** The function of a tool call as OpenAI has it. */
+const functionOf = (call: unknown): unknown =>
+  typeof call === 'object' && call !== null && 'function' in call ? call.function : call

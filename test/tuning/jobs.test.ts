@@ -1,0 +1,199 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import pino from 'pino'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { ResourceStore } from '../../src/deployments/index.ts'
+import { MemoryBudget } from '../../src/deployments/memory-budget.ts'
+import { audioFamilies, imageFamilies } from '../../src/encoders/index.ts'
+import { loadConfig } from '../../src/load-config.ts'
+import { createLibrary } from '../../src/models/index.ts'
+import { createTuning, type Happening, type Tuning, type TuningJob, type WantedJob } from '../../src/tuning/index.ts'
+import { childrenRunning } from '../support/children.ts'
+import { jsonl, textExample } from '../support/examples.ts'
+import { memoryResources } from '../support/memory-resources.ts'
+import { fakeTrainer } from '../support/tuning.ts'
+
+const log = pino({ level: 'silent' })
+const account = 'acme'
+const folders: string[] = []
+const opened: Tuning[] = []
+
+afterEach(async () => {
+  for (const tuning of opened.splice(0)) await tuning.close()
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true })
+})
+
+interface Place {
+  resources: ResourceStore
+  folder: string
+}
+
+function newPlace(): Place {
+  const folder = mkdtempSync(path.join(tmpdir(), 'oriel-jobs-'))
+  folders.push(folder)
+  return { resources: memoryResources(), folder }
+}
+
+/** What a server has that trains with a trainer that learns nothing. */
+async function open(
+  { resources, folder }: Place,
+  { trainer = fakeTrainer(), budget = new MemoryBudget(16e9) } = {},
+): Promise<Tuning & { models: string }> {
+  const models = path.join(folder, 'models')
+  const config = loadConfig({ accounts: { dataDir: folder }, models: { dirs: [models] }, tuning: { trainer } }, {})
+  const library = createLibrary(config.models, { images: imageFamilies, audio: audioFamilies })
+  const memory = {
+    budget: budget.bytes,
+    taken: 0,
+    reserve: (bytes: number, signal: AbortSignal) => budget.reserve(bytes, signal),
+  }
+  const deployments = { memory, list: async () => [] }
+  const tuning = await createTuning({ resources, config, library, cards: [], deployments, runsAll: true, log })
+  opened.push(tuning)
+  return { ...tuning, models }
+}
+
+async function withData(tuning: Tuning, id = 'chats', examples = 20): Promise<void> {
+  const text = Buffer.from(jsonl(Array.from({ length: examples }, (_, at) => textExample(`What is ${at}?`))))
+  await tuning.datasets.add(account, { id }, { name: 'chats.jsonl', bytes: text.length }, (write) => write(text))
+}
+
+const create = (tuning: Tuning, wanted: Partial<WantedJob> = {}): Promise<TuningJob> =>
+  tuning.jobs.create(account, { id: 'job', dataset: 'chats', base: 'pocket', trainer: 'external', ...wanted })
+
+/** A job when it is in one of these states. */
+async function when({ jobs }: Tuning, isThere: (job: TuningJob) => boolean, id = 'job'): Promise<TuningJob> {
+  for (;;) {
+    const job = await jobs.find({ account, id })
+    if (isThere(job)) return job
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+const isOver = ({ state }: TuningJob): boolean =>
+  ['completed', 'failed', 'paused', 'cancelled', 'early_stopped'].includes(state)
+const over = (tuning: Tuning, id?: string) => when(tuning, isOver, id)
+
+async function historyOf({ jobs }: Tuning, id = 'job'): Promise<Happening[]> {
+  const happened: Happening[] = []
+  for await (const one of await jobs.history({ account, id })) happened.push(one)
+  return happened
+}
+
+const stepsOf = (happened: readonly Happening[]): number[] =>
+  happened.flatMap((one) => (one.type === 'step' ? [one.step] : []))
+
+describe('a job', () => {
+  it('trains on a dataset and makes an adapter of the library, in the format of PEFT and in GGUF', async () => {
+    const tuning = await open(newPlace())
+    await withData(tuning)
+    const made = await create(tuning, { output: 'greeter' })
+    expect(made).toMatchObject({ state: 'pending', base: 'pocket', output: 'greeter', trainer: 'external' })
+    const job = await over(tuning)
+    expect(job).toMatchObject({ state: 'completed', error: null })
+    expect(job.progress).toMatchObject({ examples: 18, evaluation: 2, step: 20, steps: 20, truncated: 1, loss: 0.1 })
+    expect(readdirSync(path.join(tuning.models, 'adapters', 'greeter')).sort()).toEqual([
+      'adapter_config.json',
+      'adapter_model.safetensors',
+      'greeter.gguf',
+      'oriel.json',
+    ])
+    const happened = await historyOf(tuning)
+    expect(stepsOf(happened)).toEqual(Array.from({ length: 20 }, (_, at) => at + 1))
+    expect(happened.flatMap((one) => (one.type === 'message' ? [one.message] : []))).toEqual([
+      'The job was created.',
+      'The job has begun.',
+      'The adapter greeter answers.',
+    ])
+  })
+
+  it('waits for its turn: one runs at a time', async () => {
+    const tuning = await open(newPlace(), { trainer: fakeTrainer('slow') })
+    await withData(tuning)
+    await create(tuning)
+    await create(tuning, { id: 'second' })
+    await when(tuning, ({ state }) => state === 'running')
+    expect(await tuning.jobs.find({ account, id: 'second' })).toMatchObject({ state: 'pending' })
+    expect(await tuning.jobs.cancel({ account, id: 'second' })).toMatchObject({ state: 'cancelled' })
+    await tuning.jobs.cancel({ account, id: 'job' })
+    expect(await over(tuning)).toMatchObject({ state: 'cancelled' })
+    expect(childrenRunning('fake-trainer')).toEqual([])
+  })
+
+  it('stops with a checkpoint when it is paused, and goes on from it', async () => {
+    const tuning = await open(newPlace(), { trainer: fakeTrainer('slow') })
+    await withData(tuning)
+    await create(tuning)
+    await when(tuning, ({ progress }) => progress.step >= 3)
+    await tuning.jobs.pause({ account, id: 'job' })
+    const paused = await over(tuning)
+    expect(paused).toMatchObject({ state: 'paused' })
+    await expect(tuning.jobs.pause({ account, id: 'job' })).rejects.toMatchObject({ code: 'wrong_job_state' })
+    await tuning.jobs.resume({ account, id: 'job' })
+    expect(await over(tuning)).toMatchObject({ state: 'completed' })
+    expect(stepsOf(await historyOf(tuning))).toEqual(Array.from({ length: 20 }, (_, at) => at + 1))
+  })
+
+  it('goes on with the next server when its own ends', async () => {
+    const place = newPlace()
+    const first = await open(place, { trainer: fakeTrainer('slow') })
+    await withData(first)
+    await create(first)
+    await when(first, ({ progress }) => progress.step >= 3)
+    await first.close()
+    expect(childrenRunning('fake-trainer')).toEqual([])
+    const second = await open(place)
+    expect(await over(second)).toMatchObject({ state: 'completed' })
+    expect(stepsOf(await historyOf(second))).toEqual(Array.from({ length: 20 }, (_, at) => at + 1))
+  })
+
+  it.each([
+    ['refuses', 'training_failed', 'line 2: the picture is too dark.'],
+    ['crashes', 'trainer_crashed', /ended before it was done/],
+    ['misfits', 'adapter_unusable', /cannot be used/],
+  ] as const)('fails with a reason if its trainer %s', async (behaviour, code, message) => {
+    const tuning = await open(newPlace(), { trainer: fakeTrainer(behaviour) })
+    await withData(tuning)
+    await create(tuning)
+    const job = await over(tuning)
+    expect(job).toMatchObject({ state: 'failed', error: { code, message: expect.stringMatching(message) } })
+    expect(job.error?.message).not.toContain(tmpdir())
+  })
+
+  it('fails if pinned models leave too little memory, and waits while busy ones do', async () => {
+    const budget = new MemoryBudget(2e9)
+    const tuning = await open(newPlace(), { budget })
+    await withData(tuning)
+    const pinned = await budget.reserve(1.5e9, new AbortController().signal)
+    await create(tuning)
+    expect(await over(tuning)).toMatchObject({ state: 'failed', error: { code: 'memory_pinned' } })
+    pinned.release()
+    await tuning.jobs.resume({ account, id: 'job' })
+    expect(await over(tuning)).toMatchObject({ state: 'completed' })
+    expect(budget.taken).toBe(0)
+  })
+
+  it('tells that it was stopped early by its evaluation', async () => {
+    const tuning = await open(newPlace(), { trainer: fakeTrainer('early') })
+    await withData(tuning)
+    await create(tuning)
+    expect(await over(tuning)).toMatchObject({ state: 'early_stopped' })
+  })
+})
+
+describe('what is wanted of a job', () => {
+  it('is refused with the part that is at fault', async () => {
+    const tuning = await open(newPlace(), { trainer: [] })
+    await withData(tuning)
+    const wrong = (wanted: Partial<WantedJob>) => create(tuning, { trainer: undefined, ...wanted })
+    await expect(wrong({ dataset: 'others' })).rejects.toMatchObject({ code: 'dataset_not_found' })
+    await expect(wrong({ base: 'nothing' })).rejects.toMatchObject({ param: 'baseModel', kind: 'not_found' })
+    await expect(wrong({ base: undefined })).rejects.toMatchObject({ param: 'baseModel', kind: 'invalid' })
+    await expect(wrong({ warmStart: 'nothing', base: undefined })).rejects.toMatchObject({ param: 'warmStartFrom' })
+    await expect(wrong({ output: 'No Name' })).rejects.toMatchObject({ kind: 'invalid' })
+    await expect(wrong({ id: 'Not Allowed' })).rejects.toMatchObject({ code: 'bad_job_id' })
+    await expect(wrong({ trainer: 'external' })).rejects.toMatchObject({ code: 'no_trainer' })
+    await expect(wrong({ hyperparameters: { maxTokens: 1e6 } })).rejects.toMatchObject({ param: 'maxContextLength' })
+  })
+})
