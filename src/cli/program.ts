@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import { version } from '../version.ts'
 import { addAccountCommands } from './account-commands.ts'
+import { addDatasetCommands } from './dataset-commands.ts'
 import { addDeploymentCommands } from './deployment-commands.ts'
 import { otherwise } from './unknown-words.ts'
 import { repeated, temperature, wholeNumber } from './values.ts'
@@ -198,6 +199,7 @@ export function createProgram(): Command {
     .action(async (name: string, options) => (await import('./ps.ts')).stop(name, options))
 
   addDeploymentCommands(program)
+  addDatasetCommands(program)
   addAccountCommands(program)
 
   program

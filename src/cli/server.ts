@@ -65,19 +65,31 @@ export async function askServer<Schema extends z.ZodType>(
   schema: Schema,
   body?: object,
 ): Promise<z.output<Schema>> {
-  const origin = originOf(url)
   const signal = AbortSignal.timeout(namedTimeout)
-  const sent = body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json', ...keyHeader() } }
-  const response = await fetch(`${origin}${path}`, { method, headers: keyHeader(), signal, ...sent }).catch(
-    (cause: unknown) => {
-      throw unreachable(origin, cause)
-    },
-  )
-  const answered = parseJson(await response.text().catch(() => ''))
-  if (!response.ok && errorSchema.safeParse(answered).success) throw errorIn(answered, kindOf(response))
-  const answer = schema.safeParse(answered)
-  if (!response.ok || !answer.success) throw notOriel(origin)
+  const sent = body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }
+  const response = await requestServer(method, url, path, { signal, ...sent })
+  const answer = schema.safeParse(parseJson(await response.text().catch(() => '')))
+  if (!answer.success) throw notOriel(originOf(url))
   return answer.data
+}
+
+/** A request to a server that may take long, with any body. @throws OrielError as `askServer` does */
+export async function requestServer(
+  method: string,
+  url: string,
+  path: string,
+  init: RequestInit & { duplex?: 'half' } = {},
+): Promise<Response> {
+  const origin = originOf(url)
+  const headers = { ...init.headers, ...keyHeader() }
+  const response = await fetch(`${origin}${path}`, { ...init, method, headers }).catch((cause: unknown) => {
+    // What went wrong may be what was to be sent.
+    for (let one = cause; one instanceof Error; one = one.cause) if (one instanceof OrielError) throw one
+    throw unreachable(origin, cause)
+  })
+  if (response.ok) return response
+  const answered = parseJson(await response.text().catch(() => ''))
+  throw errorSchema.safeParse(answered).success ? errorIn(answered, kindOf(response)) : notOriel(origin)
 }
 
 /** Servers that need no key ignore it. */

@@ -14,6 +14,7 @@ export { datasetReport, problem, problemsText, problemText, reportText } from '.
 export type { Source } from './datasets/storage.ts'
 export { type AskedModel, type Evaluated, evaluate, type ModelAnswer } from './evaluation/evaluate.ts'
 export { type Score, scoreOf } from './evaluation/scores.ts'
+export { examineFile } from './examine-file.ts'
 export { usual as usualHyperparameters } from './jobs/defaults.ts'
 export type { Happening } from './jobs/folder.ts'
 export type { Jobs } from './jobs/jobs.ts'

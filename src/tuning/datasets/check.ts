@@ -10,6 +10,10 @@ import { SeenHashes } from './seen-hashes.ts'
 /** Pictures whose hashes are kept. Beyond that, equal ones count as different. */
 const mostPictures = 1 << 24
 
+/** What a line is before it is read: with its pictures, for one. */
+export type Pack = (json: unknown) => Promise<unknown>
+const asItIs: Pack = async (json) => json
+
 /** An example and its line, counted from 1. */
 export interface NumberedExample {
   readonly line: number
@@ -21,17 +25,14 @@ export interface NumberedExample {
  * its own (`work.ts`).
  * @throws OrielError `invalid` at the first line that cannot be used
  */
-export async function* examplesIn(file: string, limits: ExampleLimits): AsyncGenerator<NumberedExample> {
-  for await (const one of eachLineIn(file, limits)) {
+export async function* examplesIn(file: string, limits: ExampleLimits, pack = asItIs): AsyncGenerator<NumberedExample> {
+  for await (const one of eachLineIn(file, limits, pack)) {
     if (!('error' in one)) yield one
     else throw new OrielError('invalid', `line ${one.line}: ${one.error.message}`, { code: one.error.code })
   }
 }
 
-/**
- * As `examplesIn`, with the error of each line that cannot be used.
- * @param pack what a line is before it is read: with its pictures, for one
- */
+/** As `examplesIn`, with the error of each line that cannot be used. */
 export async function* eachLineIn(
   file: string,
   limits: ExampleLimits,
@@ -63,11 +64,6 @@ export interface CheckOptions {
   onProgress?: (bytes: number) => void
   pack?: Pack
 }
-
-/** What a line is before it is read: with its pictures, for one. */
-type Pack = (json: unknown) => Promise<unknown>
-
-const asItIs: Pack = async (json) => json
 
 /** Looks at all lines of a file, of which one at a time is in memory. */
 export async function checkFile(

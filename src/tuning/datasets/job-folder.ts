@@ -3,7 +3,7 @@ import { open, rename } from 'node:fs/promises'
 import path from 'node:path'
 import { makeFolder } from '../../make-folder.ts'
 import { type ExampleLine, files } from '../contract.ts'
-import { examplesIn, type NumberedExample } from './check.ts'
+import { examplesIn, type NumberedExample, type Pack } from './check.ts'
 import type { ExampleLimits, ExamplePart } from './example.ts'
 
 /** What becomes of datasets in the folder of a job. */
@@ -25,15 +25,21 @@ export interface WrittenFolder {
   readonly evaluation: number
 }
 
+interface WriteOptions {
+  /** Is told how many examples were written. */
+  onProgress?: (examples: number) => void
+  /** Of the lines of the dataset. */
+  pack?: Pack | undefined
+}
+
 /**
  * Writes `train.jsonl`, maybe `eval.jsonl`, and `images/` from datasets, one example at a time. Equal pictures become one
  * file. `train.jsonl` appears last, and when it is whole: a folder with it is complete.
- * @param onProgress is told how many examples were written
  * @throws OrielError `invalid` for a line that cannot be used
  */
 export async function writeJobFolder(
   { file, examples, evaluation, carveOut, folder, limits }: FolderTask,
-  onProgress: (examples: number) => void = () => {},
+  { onProgress = () => {}, pack }: WriteOptions = {},
 ): Promise<WrittenFolder> {
   await makeFolder(path.join(folder, files.images))
   const [train, evaluated] = await Promise.all([
@@ -43,7 +49,7 @@ export async function writeJobFolder(
   try {
     const isKept = carving(examples, evaluation === null ? carveOut : null)
     let written = 0
-    for await (const numbered of examplesIn(file, limits)) {
+    for await (const numbered of examplesIn(file, limits, pack)) {
       const target = isKept() && evaluated !== undefined ? evaluated : train
       await target.write(JSON.stringify(await lineOf(numbered, folder)))
       onProgress(++written)

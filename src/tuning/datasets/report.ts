@@ -60,12 +60,14 @@ export function problemsText({ problems, invalid }: Pick<Checked, 'problems' | '
 
 /** For a person: `120 examples, 120 answers, 120 pictures (118 different), 2 duplicates, 4.1 MB`. */
 export function reportText({ examples, answers, images, distinctImages, duplicates, bytes }: DatasetReport): string {
-  const pictures = images === distinctImages ? `${images} pictures` : `${images} pictures (${distinctImages} different)`
   return [
-    `${examples} examples`,
-    `${answers} answers`,
-    pictures,
-    ...(duplicates > 0 ? [`${duplicates} duplicates`] : []),
+    counted(examples, 'example'),
+    counted(answers, 'answer'),
+    `${counted(images, 'picture')}${images === distinctImages ? '' : ` (${distinctImages} different)`}`,
+    ...(duplicates > 0 ? [counted(duplicates, 'duplicate')] : []),
     bytesText(bytes),
   ].join(', ')
 }
+
+const counted = (count: number, noun: string): string =>
+  `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`

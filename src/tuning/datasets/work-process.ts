@@ -30,7 +30,7 @@ try {
   const result =
     task.type === 'check'
       ? await checkFile(task.file, task.limits, { onProgress })
-      : await writeJobFolder(task, onProgress)
+      : await writeJobFolder(task, { onProgress })
   tell({ type: 'done', result })
 } catch (error) {
   tell({

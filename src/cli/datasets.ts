@@ -1,0 +1,223 @@
+import { createWriteStream } from 'node:fs'
+import { rename, rm, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { setTimeout as pause } from 'node:timers/promises'
+import { z } from 'zod'
+import { ownAccount } from '../accounts/index.ts'
+import { OrielError } from '../errors.ts'
+import { configOf } from '../load-config.ts'
+import { datasetReport, Packer, problem, problemText, reportText } from '../tuning/index.ts'
+import { confirmed } from './confirmed.ts'
+import { table } from './figures.ts'
+import { askServer, requestServer, urlHere } from './server.ts'
+
+export { validateDataset } from './validate-dataset.ts'
+
+interface DatasetFlags {
+  server?: string
+  account?: string
+  json?: boolean
+}
+
+const dataset = z.object({
+  name: z.string(),
+  displayName: z.string(),
+  createTime: z.string(),
+  state: z.string(),
+  status: z.object({ code: z.string(), message: z.string() }),
+  exampleCount: z.string(),
+  report: datasetReport.nullable(),
+  problems: z.array(problem),
+})
+type Shown = z.output<typeof dataset>
+
+const page = z.object({ datasets: z.array(dataset), nextPageToken: z.string() })
+const sent = z.object({ bytes: z.number() })
+const endpoint = z.object({ filenameToSignedUrls: z.record(z.string(), z.string()) })
+const nothing = z.object({})
+
+/** Between two questions whether a server has checked all lines, in ms. */
+const pollMs = 500
+
+/**
+ * `oriel dataset create`: sends a dataset with its pictures, and waits until its lines are checked.
+ * @throws OrielError with one sentence for the person
+ */
+export async function createDataset(
+  file: string,
+  flags: DatasetFlags & { id?: string; displayName?: string },
+): Promise<void> {
+  await needFile(file)
+  const { url, send, one } = clientOf(flags)
+  const id = shortOf(flags.id ?? idOf(file))
+  const displayName = flags.displayName ?? path.basename(file).slice(0, 63)
+  await send('POST', one(), dataset, { datasetId: id, dataset: { displayName, userUploaded: {} } })
+  const packer = new Packer(file, configOf({}))
+  try {
+    const response = await requestServer('POST', url, one(`${id}:upload`), formOf(path.basename(file), packer.lines()))
+    sent.parse(await response.json())
+    const made = await checked(send, one(id))
+    if (flags.json) return void process.stdout.write(`${JSON.stringify(made, null, 2)}\n`)
+    process.stdout.write(`The dataset ${id} is ready: ${made.report === null ? '' : reportText(made.report)}.\n`)
+  } catch (error) {
+    // What cannot be used here is not kept there.
+    await send('DELETE', one(id), nothing).catch(() => {})
+    throw error
+  } finally {
+    await packer.close()
+  }
+}
+
+/** `oriel dataset list`. @throws OrielError as `createDataset` does */
+export async function listDatasets(flags: DatasetFlags): Promise<void> {
+  const { send, one } = clientOf({ ...flags, account: flags.account ?? '-' })
+  const datasets: Shown[] = []
+  for (let token = ''; ; ) {
+    const found = await send(
+      'GET',
+      one(undefined, `?${new URLSearchParams({ pageToken: token, pageSize: '200' })}`),
+      page,
+    )
+    datasets.push(...found.datasets)
+    token = found.nextPageToken
+    if (token === '') break
+  }
+  if (flags.json) return void process.stdout.write(`${JSON.stringify({ datasets }, null, 2)}\n`)
+  if (datasets.length === 0)
+    return void process.stdout.write('There are no datasets. `oriel dataset create <file>` sends one.\n')
+  const rows = datasets.map(({ name, displayName, report, ...one }) => [
+    ...[name, displayName, stateOf(one)],
+    report === null ? '' : reportText(report),
+  ])
+  process.stdout.write(table([['NAME', 'TITLE', 'STATE', ''], ...rows]))
+}
+
+/** `oriel dataset show`. @throws OrielError as `createDataset` does */
+export async function showDataset(id: string, flags: DatasetFlags): Promise<void> {
+  const { send, one } = clientOf(flags)
+  const shown = await send('GET', one(shortOf(id)), z.looseObject(dataset.shape))
+  if (flags.json) return void process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`)
+  const rows = [
+    ['name', shown.name],
+    ['title', shown.displayName],
+    ['state', stateOf(shown)],
+    ['created', shown.createTime],
+    ['has', shown.report === null ? '' : reportText(shown.report)],
+  ]
+  process.stdout.write(table(rows.filter(([, text]) => text !== '')))
+  for (const one of shown.problems) process.stdout.write(`${problemText(one)}\n`)
+}
+
+/** `oriel dataset download`. @throws OrielError as `createDataset` does */
+export async function downloadDataset(id: string, flags: DatasetFlags & { output?: string }): Promise<void> {
+  const { send, one } = clientOf(flags)
+  const { filenameToSignedUrls } = await send('GET', one(`${shortOf(id)}:getDownloadEndpoint`), endpoint)
+  const [[name, where] = ['', '']] = Object.entries(filenameToSignedUrls)
+  const { pathname, search } = new URL(where)
+  const { body } = await requestServer('GET', where, `${pathname}${search}`)
+  if (body === null) throw new OrielError('internal', 'The server sent no file.')
+  const bytes = Readable.fromWeb(body)
+  if (flags.output === '-') return pipeline(bytes, process.stdout, { end: false })
+  // The name is the server's: it stays in this folder.
+  const target = flags.output ?? path.basename(name)
+  const partial = `${target}.part`
+  try {
+    await pipeline(bytes, createWriteStream(partial, { flags: flags.output === undefined ? 'wx' : 'w' }))
+    if (flags.output === undefined && (await isThere(target)))
+      throw new OrielError('conflict', `${target} exists. Name another file with --output.`)
+    await rename(partial, target)
+  } catch (error) {
+    await rm(partial, { force: true })
+    throw error
+  }
+  process.stdout.write(`${target} was written.\n`)
+}
+
+/** `oriel dataset delete`: one that is not there is deleted. @throws OrielError as `createDataset` does */
+export async function deleteDataset(id: string, flags: DatasetFlags & { yes?: boolean }): Promise<void> {
+  const { send, one } = clientOf(flags)
+  const name = shortOf(id)
+  if (!flags.yes && !(await confirmed(`Delete the dataset ${name}? [y/N] `))) return
+  const gone = await send('DELETE', one(name), nothing).catch((error: unknown) => {
+    if (error instanceof OrielError && error.code === 'dataset_not_found') return undefined
+    throw error
+  })
+  process.stdout.write(gone === undefined ? `There is no dataset ${name}.\n` : `The dataset ${name} was deleted.\n`)
+}
+
+function clientOf({ server, account = ownAccount }: DatasetFlags) {
+  const url = server ?? urlHere(configOf({}).server)
+  const base = `/v1/accounts/${encodeURIComponent(account)}/datasets`
+  return {
+    url,
+    send: <Schema extends z.ZodType>(
+      method: Parameters<typeof askServer>[0],
+      path: string,
+      schema: Schema,
+      body?: object,
+    ) => askServer(method, url, path, schema, body),
+    one: (id?: string, query = ''): string =>
+      `${base}${id === undefined ? '' : `/${id.split(':').map(encodeURIComponent).join(':')}`}${query}`,
+  }
+}
+
+type Send = ReturnType<typeof clientOf>['send']
+
+/** A large dataset is checked for longer than a request waits. @throws OrielError why it cannot be used */
+async function checked(send: Send, where: string): Promise<Shown> {
+  for (;;) {
+    const shown = await send('GET', where, dataset)
+    if (shown.state === 'READY') return shown
+    if (shown.status.code !== 'OK') throw new OrielError('invalid', shown.status.message, { code: 'invalid_dataset' })
+    await pause(pollMs)
+  }
+}
+
+/** A form with one file, which is written while it is sent. */
+function formOf(name: string, lines: AsyncIterable<string>): RequestInit & { duplex: 'half' } {
+  const boundary = `oriel-${process.pid}-${Date.now().toString(36)}`
+  const shown = name.replace(/["\r\n]/g, '_')
+  async function* body(): AsyncGenerator<string> {
+    yield `--${boundary}\r\ncontent-disposition: form-data; name="file"; filename="${shown}"\r\ncontent-type: application/jsonl\r\n\r\n`
+    yield* lines
+    yield `\r\n--${boundary}--\r\n`
+  }
+  return {
+    headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
+    body: Readable.toWeb(Readable.from(encoded(body()))) as ReadableStream,
+    duplex: 'half',
+  }
+}
+
+async function* encoded(texts: AsyncIterable<string>): AsyncGenerator<Buffer> {
+  for await (const text of texts) yield Buffer.from(text)
+}
+
+/** @throws OrielError `not_found` */
+async function needFile(file: string): Promise<void> {
+  if (!(await isThere(file))) throw new OrielError('not_found', `There is no file ${file}.`, { code: 'file_not_found' })
+}
+
+const isThere = (file: string): Promise<boolean> =>
+  stat(file).then(
+    (found) => found.isFile(),
+    () => false,
+  )
+
+/** The name of a file as an id: `My parts.jsonl` is `my-parts`. */
+const idOf = (file: string): string =>
+  path
+    .basename(file)
+    .replace(/\.[^.]*$/, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .slice(0, 63)
+    .replace(/^-+|-+$/g, '') || 'dataset'
+
+const stateOf = ({ state, status }: Pick<Shown, 'state' | 'status'>): string =>
+  state === 'READY' ? 'ready' : status.code === 'OK' ? status.message || 'waits for its file' : 'cannot be used'
+
+/** What is behind `accounts/acme/datasets/`. */
+const shortOf = (name: string): string => name.replace(/^accounts\/[^/]+\/datasets\//, '')

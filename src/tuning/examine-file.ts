@@ -1,0 +1,44 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import type { Logger } from '../log.ts'
+import type { TrainingConfig } from './contract.ts'
+import type { Pack } from './datasets/check.ts'
+import type { ExampleLimits } from './datasets/example.ts'
+import { writeJobFolder } from './datasets/job-folder.ts'
+import { type Counts, examine, openReader } from './prepare/index.ts'
+
+interface FileToExamine {
+  readonly file: string
+  readonly limits: ExampleLimits
+  /** Of its lines. */
+  readonly pack: Pack
+  /** How examples are read: by which model, and how many tokens of each. */
+  readonly config: Pick<TrainingConfig, 'base' | 'chatTemplate' | 'maxTokens' | 'memoryBytes' | 'threads'>
+  readonly log: Logger
+  readonly signal: AbortSignal
+  /** Is told the share of all examples that were read, 0 to 1. */
+  onShare(share: number): void
+}
+
+/**
+ * Counts the tokens of a dataset on this machine as a model reads it. Nothing is trained.
+ * @throws OrielError that names the line of an example that cannot be read; `cancelled`; as `openReader` does
+ */
+export async function examineFile({
+  file,
+  limits,
+  pack,
+  config,
+  log,
+  signal,
+  onShare,
+}: FileToExamine): Promise<Counts> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'oriel-examine-'))
+  try {
+    await writeJobFolder({ file, examples: 0, evaluation: null, carveOut: null, folder, limits }, { pack })
+    return await examine({ folder, config, signal, onShare, open: () => openReader(config, log, signal) })
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
