@@ -17,8 +17,8 @@ export interface SessionOptions {
   readonly memoryBytes: number
   /** Cells of the largest run. */
   readonly cells: number
-  /** Omitted: the fastest way that fits. */
-  readonly purpose?: TrainingPurpose
+  /** Omitted: what fits the size of the model and the memory. */
+  readonly way?: Way
 }
 
 /** A module that is trained. */
@@ -34,13 +34,21 @@ const ownBytes = 160e6
 
 type TrainingPurpose = Exclude<Purpose, 'evaluation'>
 
-/** How weights and the values of a graph are held. The first that fits is taken: each is slower or coarser than the last. */
-const ways: readonly { precision: Precision; purpose: TrainingPurpose }[] = [
-  { precision: 'exact', purpose: 'training' },
-  { precision: 'exact', purpose: 'training in less memory' },
-  { precision: 'compact', purpose: 'training' },
-  { precision: 'compact', purpose: 'training in less memory' },
+/** Ways to hold the weights and the values of a graph. The first that fits is taken. */
+interface Way {
+  readonly precision: Precision
+  readonly purpose: TrainingPurpose
+}
+const ofPrecision = (precision: Precision): Way[] => [
+  { precision, purpose: 'training' },
+  { precision, purpose: 'training in less memory' },
 ]
+
+/**
+ * Numbers of a decoder whose products are exact. The gradients of a larger one lose less by rounding than those of a batch
+ * differ from those of another.
+ */
+const smallDecoder = 50e6
 
 /** The base model, the adapter that is trained, and what computes with both. */
 export class Session {
@@ -72,7 +80,7 @@ export class Session {
   }
 
   private constructor(
-    { decoder, cells, memoryBytes, purpose: wanted }: SessionOptions,
+    { decoder, cells, memoryBytes, way }: SessionOptions,
     parts: { architecture: Architecture; computer: Computer; modules: readonly NamedModule[]; adapter: Adapter },
   ) {
     this.architecture = parts.architecture
@@ -84,7 +92,9 @@ export class Session {
     // Of the inputs there is a copy beside the graph.
     const inputs = 4 * size.cells * (size.cells + width * (1 + deepstack))
     let least = Number.POSITIVE_INFINITY
-    for (const { precision, purpose } of ways.filter(({ purpose }) => purpose === (wanted ?? purpose))) {
+    const isSmall = parts.modules.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0) <= smallDecoder
+    const usual = [...(isSmall ? ofPrecision('exact') : []), ...ofPrecision('rounded')]
+    for (const { precision, purpose } of way === undefined ? usual : [way]) {
       const weights = placeWeights(parts.computer, decoder, precision)
       const graph = parts.computer.bytesOf(nodesOf(parts.architecture, size), (context) =>
         decoderGraph({ ...parts, ggml: parts.computer.ggml, weights }, context, size, purpose),

@@ -22,7 +22,14 @@ const { rank, alpha, seed } = formula
 
 describe('the gradients of Pocket', () => {
   it.each(['training', 'training in less memory'] as const)('are those of PyTorch: %s', async (purpose) => {
-    const session = await Session.open({ ...trainingConfig, decoder: pocketDecoder, rank, alpha, cells: 512, purpose })
+    const session = await Session.open({
+      ...trainingConfig,
+      decoder: pocketDecoder,
+      rank,
+      alpha,
+      cells: 512,
+      way: { precision: 'exact', purpose },
+    })
     try {
       const { adapter, modules, architecture } = session
       adapter.begin(seed)
