@@ -226,6 +226,10 @@ export function bindGgml({ ggmlBase, ggml, folder, fallback }: Libraries) {
     sum: base<Op>('void* ggml_sum(void*, void*)'),
     /** Writes into `a`. */
     addInplace: base<Op2>('void* ggml_add_inplace(void*, void*, void*)'),
+    /** Adds `b` to the part of `a` that begins at this byte, and writes into `a`. */
+    accInplace: base<Op<[b: Tensor, stride1: N, stride2: N, stride3: N, at: N]>>(
+      'void* ggml_acc_inplace(void*, void*, void*, size_t, size_t, size_t, size_t)',
+    ),
     view2d: base<Op<[x: N, y: N, stride: N, at: N]>>('void* ggml_view_2d(void*, void*, int64, int64, size_t, size_t)'),
     /** For `optStepAdamW`. */
     setParam: base<(tensor: Tensor) => void>('void ggml_set_param(void*)'),

@@ -91,7 +91,7 @@ export class Adapter {
   /** The length of all gradients together. */
   gradientNorm(): number {
     const { ggml } = this.#computer
-    return this.#computer.run(optimizerNodes, (context) => {
+    return this.#computer.run(optimizerNodes, 0, (context) => {
       const sum = ggml.sum(context, ggml.sqr(context, this.gradients))
       ggml.setOutput(sum)
       const graph = ggml.newGraph(context, optimizerNodes, false)
@@ -114,7 +114,7 @@ export class Adapter {
     const { ggml } = this.#computer
     const bias = decays.map((decay) => 1 / (1 - decay ** step))
     const settings = Float32Array.of(learningRate, ...decays, epsilon, 0, ...bias)
-    this.#computer.run(optimizerNodes, (context) => {
+    this.#computer.run(optimizerNodes, 0, (context) => {
       const input = ggml.newTensor4d(context, TensorType.F32, settings.length, 1, 1, 1)
       ggml.setInput(input)
       const graph = ggml.newGraph(context, optimizerNodes, false)

@@ -7,6 +7,7 @@ import {
   type GraphScheduler,
   openNative,
 } from '../../native/index.ts'
+import { ThreadCount } from './threads.ts'
 
 /** A graph, what is written before it runs, and what is read then. */
 export interface Computation<Result> {
@@ -23,6 +24,7 @@ export class Computer {
   /** Nodes that the scheduler has room for. */
   #nodes = 0
   readonly #freePool: () => void
+  readonly #threads: ThreadCount
 
   constructor(threads: number) {
     const { ggml, newThreadPool } = openNative()
@@ -35,17 +37,26 @@ export class Computer {
     this.ggml = ggml
     this.cpu = cpu
     this.#freePool = () => pool?.free()
+    this.#threads = new ThreadCount(threads, performance.now())
   }
 
-  /** @param nodes as many as the graph has at most @throws OrielError `internal` without enough memory */
-  run<Result>(nodes: number, build: (context: Context) => Computation<Result>): Result {
+  /**
+   * @param nodes as many as the graph has at most
+   * @param work how much it computes, in any unit; 0: too little to learn from how long it takes
+   * @throws OrielError `internal` without enough memory
+   */
+  run<Result>(nodes: number, work: number, build: (context: Context) => Computation<Result>): Result {
     const scheduler = this.#schedulerFor(nodes)
     return this.#within(nodes, (context) => {
       const { graph, write, read } = build(context)
       this.ggml.resetScheduler(scheduler)
       if (!this.ggml.allocGraph(scheduler, graph)) throw outOfMemory('There is not enough memory to train.')
       write()
+      this.ggml.setThreads(this.cpu, this.#threads.count)
+      const begun = performance.now()
       const status = this.ggml.compute(scheduler, graph)
+      const ended = performance.now()
+      if (work > 0) this.#threads.took((ended - begun) / work, ended)
       if (status !== 0) throw new Error(`ggml could not compute a graph of the trainer (status ${status})`)
       return read()
     })

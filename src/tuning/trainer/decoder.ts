@@ -2,12 +2,13 @@ import { type Context, type Ggml, type Graph, type Tensor, TensorType } from '..
 import type { Adapter } from './adapter.ts'
 import type { Architecture } from './architecture.ts'
 import type { BaseWeights } from './base-weights.ts'
-import { Tape, type Value } from './tape.ts'
+import { type AttentionPart, type MaskedPart, Tape, type Value } from './tape.ts'
 
-/** Cells of a run, with padding, and how many of them predict learned tokens. */
+/** Cells of a run, with padding, how many of them predict learned tokens, and how they see each other. */
 export interface RunSize {
   readonly cells: number
   readonly learned: number
+  readonly parts: readonly AttentionPart[]
 }
 
 export type Purpose = 'training' | 'training in less memory' | 'evaluation'
@@ -20,8 +21,7 @@ export interface DecoderGraph {
   readonly deepstack: readonly Tensor[]
   /** `[axes * cells]` */
   readonly positions: Tensor
-  /** `[cells, cells]`: 0 where a cell is seen, and minus infinity elsewhere. */
-  readonly mask: Tensor
+  readonly parts: readonly MaskedPart[]
   readonly head: readonly HeadPart[]
   readonly graph: Graph
 }
@@ -43,11 +43,13 @@ export interface HeadPart {
 /** Numbers of the vocabulary's scores that are in memory at a time. */
 const scoresAtOnce = 8 << 20
 
-/** Nodes of a layer with its gradients, and what is computed again. */
-const nodesOfLayer = 400
+/** Nodes of a layer with its gradients and what is computed again, and of a part of its attention. */
+const nodesOfLayer = { fixed: 400, part: 64 }
 
-export const nodesOf = ({ layers, vocabulary }: Architecture, { learned }: RunSize): number =>
-  1024 + layers * nodesOfLayer + 40 * (1 + Math.ceil((learned * vocabulary) / scoresAtOnce))
+export const nodesOf = ({ layers, vocabulary }: Architecture, { learned, parts }: RunSize): number =>
+  1024 +
+  layers * (nodesOfLayer.fixed + nodesOfLayer.part * parts.length) +
+  40 * (1 + Math.ceil((learned * vocabulary) / scoresAtOnce))
 
 /**
  * The graph that computes the probabilities of learned tokens, and adds the gradients of their negative logarithms' sum to
@@ -61,16 +63,20 @@ export function decoderGraph(
     adapter,
   }: { ggml: Ggml; architecture: Architecture; weights: BaseWeights; adapter: Adapter },
   context: Context,
-  { cells, learned }: RunSize,
+  size: RunSize,
   purpose: Purpose,
 ): DecoderGraph {
   const { width, layers, axes, epsilon, vocabulary } = architecture
-  const graph = ggml.newGraph(context, nodesOf(architecture, { cells, learned }), false)
+  const { cells, learned } = size
+  const graph = ggml.newGraph(context, nodesOf(architecture, size), false)
   const isTraining = purpose !== 'evaluation'
   const tape = new Tape(ggml, context, graph, isTraining)
   const embeddings = tape.input(TensorType.F32, [width, cells, 1, 1])
   const positions = tape.input(TensorType.I32, [axes * cells, 1, 1, 1])
-  const mask = tape.input(TensorType.F32, [cells, cells, 1, 1])
+  const parts = size.parts.map((part) => ({
+    ...part,
+    mask: tape.input(TensorType.F32, [part.keys, part.count, 1, 1]).tensor,
+  }))
   const deepstack = Array.from({ length: architecture.deepstack }, () =>
     tape.input(TensorType.F32, [width, cells, 1, 1]),
   )
@@ -79,7 +85,7 @@ export function decoderGraph(
   for (let layer = 0; layer < layers; layer++) {
     const added = deepstack[layer]
     const part = (x: Value): Value => {
-      const y = layerOf({ architecture, weights, adapter, context }, tape, x, layer, positions.tensor, mask.tensor)
+      const y = layerOf({ architecture, weights, adapter, context }, tape, x, layer, positions.tensor, parts)
       return added === undefined ? y : tape.add(y, added)
     }
     stream = purpose === 'training in less memory' ? tape.recomputed(stream, part) : part(stream)
@@ -119,7 +125,7 @@ export function decoderGraph(
     embeddings: embeddings.tensor,
     deepstack: deepstack.map(({ tensor }) => tensor),
     positions: positions.tensor,
-    mask: mask.tensor,
+    parts,
     head,
     graph,
   }
@@ -139,7 +145,7 @@ function layerOf(
   x: Value,
   layer: number,
   positions: Tensor,
-  mask: Tensor,
+  parts: readonly MaskedPart[],
 ): Value {
   const { epsilon, attention, rope, isTurned } = architecture
   const { heads, keyHeads, head } = attention
@@ -162,7 +168,7 @@ function layerOf(
   const q = byHead(linear(normed, 'attn_q'), heads, 'attn_q_norm.weight')
   const k = byHead(linear(normed, 'attn_k'), keyHeads, 'attn_k_norm.weight')
   const v = tape.reshape(linear(normed, 'attn_v'), [head, keyHeads, cells, 1])
-  const seen = tape.add(x, linear(tape.attention(q, k, v, mask, attention), 'attn_output'))
+  const seen = tape.add(x, linear(tape.attention(q, k, v, parts, attention), 'attn_output'))
   const between = tape.rmsNorm(seen, vectorOf(weights, name('ffn_norm.weight')), epsilon)
   return tape.add(seen, linear(tape.swiglu(linear(between, 'ffn_gate'), linear(between, 'ffn_up')), 'ffn_down'))
 }

@@ -2,6 +2,7 @@ import { badModel } from '../../errors.ts'
 import type { Sequence } from '../sequence.ts'
 import type { Architecture } from './architecture.ts'
 import type { BaseWeights } from './base-weights.ts'
+import type { AttentionPart } from './tape.ts'
 
 /** Sequences side by side, which do not see each other, as the inputs of one graph. */
 export interface Run {
@@ -13,8 +14,9 @@ export interface Run {
   readonly deepstack: readonly Float32Array[]
   /** `[cells, axes]`: all of the first axis come first. */
   readonly positions: Int32Array
-  /** `[cells, cells]` */
-  readonly mask: Float32Array
+  readonly parts: readonly AttentionPart[]
+  /** For each part `[keys, count]`: 0 where a cell is seen, and minus infinity elsewhere. */
+  readonly masks: readonly Float32Array[]
   /** The cells that predict, and the tokens that they should predict. */
   readonly rows: Int32Array
   readonly tokens: Int32Array
@@ -24,6 +26,35 @@ export interface Run {
 const wholeCells = 16
 
 export const paddedCells = (cells: number): number => Math.ceil(cells / wholeCells) * wholeCells
+
+/** Queries of a part of attention: fewer multiply less with what they do not see, and more are faster. */
+const queries = { least: 128, parts: 8 }
+
+/**
+ * How attention is cut.
+ * @param starts `[cells]`: the first cell of the sequence of each; cells are padded
+ */
+export function attentionParts(starts: Int32Array): AttentionPart[] {
+  const cells = starts.length
+  const most = Math.max(queries.least, paddedCells(cells / queries.parts))
+  return Array.from({ length: Math.ceil(cells / most) }, (_, index) => {
+    const from = index * most
+    const count = Math.min(most, cells - from)
+    const keysFrom = Math.floor((starts[from] ?? 0) / wholeCells) * wholeCells
+    return { from, count, keysFrom, keys: from + count - keysFrom }
+  })
+}
+
+/** @returns `[keys, count]` */
+function maskOf({ from, count, keysFrom, keys }: AttentionPart, starts: Int32Array): Float32Array {
+  const mask = new Float32Array(keys * count).fill(Number.NEGATIVE_INFINITY)
+  for (let query = 0; query < count; query++) {
+    // A cell sees those of its own sequence before it, and itself.
+    const row = query * keys - keysFrom
+    mask.fill(0, row + (starts[from + query] ?? 0), row + from + query + 1)
+  }
+  return mask
+}
 
 /** @throws OrielError `invalid` if a sequence is not one of this model */
 export function joinedRun(
@@ -36,7 +67,8 @@ export function joinedRun(
   const embeddings = new Float32Array(width * cells)
   const stacked = Array.from({ length: deepstack }, () => new Float32Array(width * cells))
   const positions = new Int32Array(axes * cells)
-  const mask = new Float32Array(cells * cells).fill(Number.NEGATIVE_INFINITY)
+  // Padding is a sequence of its own for each cell: a softmax over nothing is not a number.
+  const starts = Int32Array.from({ length: cells }, (_, cell) => cell)
   const rows: number[] = []
   const targets: number[] = []
   let start = 0
@@ -49,8 +81,7 @@ export function joinedRun(
     for (const [cell, token] of tokens.entries()) {
       const at = (start + cell) * width
       if (token >= 0) weights.embed(token, embeddings.subarray(at, at + width))
-      // A cell sees those of its own sequence before it, and itself.
-      mask.fill(0, (start + cell) * cells + start, (start + cell) * cells + start + cell + 1)
+      starts[start + cell] = start
       if (cell > 0 && learned[cell] === 1) {
         rows.push(start + cell - 1)
         targets.push(token)
@@ -59,10 +90,10 @@ export function joinedRun(
     for (const span of spans) place(span, start, width, embeddings, stacked)
     start += count
   }
-  // Padding sees itself: a softmax over nothing is not a number.
-  for (let cell = used; cell < cells; cell++) mask[cell * cells + cell] = 0
+  const parts = attentionParts(starts)
   return {
-    ...{ cells, embeddings, deepstack: stacked, positions, mask },
+    ...{ cells, embeddings, deepstack: stacked, positions, parts },
+    masks: parts.map((part) => maskOf(part, starts)),
     rows: Int32Array.from(rows),
     tokens: Int32Array.from(targets),
   }

@@ -1,12 +1,13 @@
 import { OrielError } from '../../errors.ts'
 import { headerOf } from '../../gguf/index.ts'
 import { decoderTargets } from '../../models/index.ts'
+import type { Tensor } from '../../native/index.ts'
 import { Adapter, type Module } from './adapter.ts'
 import { type Architecture, architectureOf, linearParts } from './architecture.ts'
 import { type HeldWeights, type Precision, placeWeights } from './base-weights.ts'
 import { Computer } from './computer.ts'
 import { type DecoderGraph, decoderGraph, nodesOf, type Purpose } from './decoder.ts'
-import { paddedCells, type Run } from './runs.ts'
+import { attentionParts, paddedCells, type Run } from './runs.ts'
 
 export interface SessionOptions {
   /** Path of the base model's decoder. */
@@ -88,9 +89,11 @@ export class Session {
     this.adapter = parts.adapter
     this.#computer = parts.computer
     const { width, deepstack } = parts.architecture
-    const size = { cells: paddedCells(cells), learned: cells }
+    // A run that is one sequence takes most.
+    const padded = paddedCells(cells)
+    const size = { cells: padded, learned: cells, parts: attentionParts(new Int32Array(padded)) }
     // Of the inputs there is a copy beside the graph.
-    const inputs = 4 * size.cells * (size.cells + width * (1 + deepstack))
+    const inputs = 4 * padded * (padded + width * (1 + deepstack))
     let least = Number.POSITIVE_INFINITY
     const isSmall = parts.modules.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0) <= smallDecoder
     const usual = [...(isSmall ? ofPrecision('exact') : []), ...ofPrecision('rounded')]
@@ -141,8 +144,8 @@ export class Session {
   #lossOf(run: Run, purpose: Purpose): number {
     const { architecture, adapter } = this
     const { ggml } = this.#computer
-    const size = { cells: run.cells, learned: run.rows.length }
-    return this.#computer.run(nodesOf(architecture, size), (context) => {
+    const size = { cells: run.cells, learned: run.rows.length, parts: run.parts }
+    return this.#computer.run(nodesOf(architecture, size), purpose === 'evaluation' ? 0 : run.cells, (context) => {
       const graph = decoderGraph({ ggml, architecture, weights: this.#weights, adapter }, context, size, purpose)
       return {
         graph: graph.graph,
@@ -154,11 +157,11 @@ export class Session {
 
   #write(graph: DecoderGraph, run: Run): void {
     const { ggml } = this.#computer
-    const set = (tensor: DecoderGraph['mask'], values: Float32Array | Int32Array): void =>
+    const set = (tensor: Tensor, values: Float32Array | Int32Array): void =>
       ggml.setTensor(tensor, values, 0, values.byteLength)
     set(graph.embeddings, run.embeddings)
     set(graph.positions, run.positions)
-    set(graph.mask, run.mask)
+    for (const [index, { mask }] of graph.parts.entries()) set(mask, run.masks[index] ?? new Float32Array(0))
     for (const [layer, tensor] of graph.deepstack.entries()) set(tensor, run.deepstack[layer] ?? new Float32Array(0))
     for (const { from, count, rows, targets, ones } of graph.head) {
       set(rows, run.rows.subarray(from, from + count))

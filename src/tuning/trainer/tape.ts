@@ -49,6 +49,19 @@ export interface AttentionShape {
   readonly scale: number
 }
 
+/** Cells whose queries are computed together, and the cells that they see at most. */
+export interface AttentionPart {
+  readonly from: number
+  readonly count: number
+  readonly keysFrom: number
+  readonly keys: number
+}
+
+export interface MaskedPart extends AttentionPart {
+  /** `[keys, count]`: what is added to the scores. */
+  readonly mask: Tensor
+}
+
 interface Step {
   readonly of: Value
   readonly back: (gradient: Tensor) => void
@@ -153,36 +166,85 @@ export class Tape {
   }
 
   /**
-   * Heads that share a key are one product with it: their queries follow each other.
+   * Part by part: no query is multiplied with the keys that only later ones see. Heads that share a key are one product with
+   * it, so their queries follow each other.
    * @param q `[head, heads, tokens]`
    * @param k `[head, key heads, tokens]`, and so is v
-   * @param mask `[tokens, tokens]`: what is added to the scores
    * @returns `[head * heads, tokens]`
    */
-  attention(q: Value, k: Value, v: Value, mask: Tensor, { heads, keyHeads, head, scale }: AttentionShape): Value {
+  attention(q: Value, k: Value, v: Value, parts: readonly MaskedPart[], shape: AttentionShape): Value {
     const { ggml, context } = this.#parts
+    const { heads, keyHeads, head, scale } = shape
     const tokens = q.shape[2]
-    const rows = (tokens * heads) / keyHeads
     const byHead = (tensor: Tensor): Tensor => ggml.cont(context, ggml.permute(context, tensor, 0, 2, 1, 3))
-    const grouped = (tensor: Tensor, width: number): Tensor => ggml.reshape3d(context, tensor, width, rows, keyHeads)
-    const apart = (tensor: Tensor, width: number): Tensor => ggml.reshape3d(context, tensor, width, tokens, heads)
-    const queries = grouped(byHead(q.tensor), head)
-    const keys = byHead(k.tensor)
-    const values = byHead(v.tensor)
-    const scores = ggml.softMaxExt(context, apart(ggml.mulMat(context, keys, queries), tokens), mask, scale, 0)
-    const shares = grouped(scores, tokens)
-    const seen = apart(ggml.mulMat(context, this.#turned(values), shares), head)
-    const joined = ggml.reshape2d(context, byHead(seen), head * heads, tokens)
-    return this.#note(joined, [head * heads, tokens, 1, 1], [q, k, v], (gradient) => {
-      const ofSeen = grouped(byHead(ggml.reshape3d(context, gradient, head, heads, tokens)), head)
-      const ofShares = apart(ggml.mulMat(context, values, ofSeen), tokens)
-      const back = ggml.softMaxExtBack(context, ofShares, scores, scale, 0)
-      // Before the last use of the scores: ggml would write the result over them, and reads them after it has begun to.
-      this.#run(back)
-      const ofScores = grouped(back, tokens)
-      this.#give(v, () => byHead(ggml.outProd(context, ofSeen, shares)))
-      this.#give(q, () => byHead(apart(ggml.mulMat(context, this.#turned(keys), ofScores), head)))
-      this.#give(k, () => byHead(ggml.outProd(context, queries, ofScores)))
+    const [queries, keys, values] = [byHead(q.tensor), byHead(k.tensor), byHead(v.tensor)]
+    const turnedValues = this.#turned(values)
+    // Of `[head, tokens, …]`, or turned.
+    const some = (of: Tensor, { keysFrom, keys }: AttentionPart): Tensor =>
+      ggml.view3d(context, of, head, keys, keyHeads, head * 4, head * tokens * 4, keysFrom * head * 4)
+    const someTurned = (of: Tensor, { keysFrom, keys }: AttentionPart): Tensor =>
+      ggml.view3d(context, of, keys, head, keyHeads, tokens * 4, head * tokens * 4, keysFrom * 4)
+    const joined = (all: readonly Tensor[], axis: number): Tensor =>
+      all.reduce((before, next) => ggml.concat(context, before, next, axis))
+
+    const made = parts.map((part) => {
+      const { from, count, keys: seen, mask } = part
+      const grouped = (tensor: Tensor, width: number): Tensor =>
+        ggml.reshape3d(context, tensor, width, (count * heads) / keyHeads, keyHeads)
+      const apart = (tensor: Tensor, width: number): Tensor => ggml.reshape3d(context, tensor, width, count, heads)
+      const own = ggml.view3d(context, queries, head, count, heads, head * 4, head * tokens * 4, from * head * 4)
+      const asking = grouped(parts.length === 1 ? queries : ggml.cont(context, own), head)
+      const scores = ggml.softMaxExt(
+        context,
+        apart(ggml.mulMat(context, some(keys, part), asking), seen),
+        mask,
+        scale,
+        0,
+      )
+      const shares = grouped(scores, seen)
+      const found = apart(ggml.mulMat(context, someTurned(turnedValues, part), shares), head)
+      return { part, grouped, apart, asking, scores, shares, found: byHead(found) }
+    })
+    const width = head * heads
+    const result = joined(
+      made.map(({ part, found }) => ggml.reshape2d(context, found, width, part.count)),
+      1,
+    )
+    return this.#note(result, [width, tokens, 1, 1], [q, k, v], (gradient) => {
+      const turnedKeys = this.#turned(keys)
+      const back = made.map(({ part, grouped, apart, asking, scores, shares }) => {
+        const own = ggml.view2d(context, gradient, width, part.count, width * 4, part.from * width * 4)
+        const ofFound = grouped(byHead(ggml.reshape3d(context, own, head, heads, part.count)), head)
+        const ofShares = apart(ggml.mulMat(context, some(values, part), ofFound), part.keys)
+        const ofScores = ggml.softMaxExtBack(context, ofShares, scores, scale, 0)
+        // Before the last use of the scores: ggml would write the result over them, and reads them after it has begun to.
+        this.#run(ofScores)
+        const ofProducts = grouped(ofScores, part.keys)
+        return {
+          part,
+          q: byHead(apart(ggml.mulMat(context, someTurned(turnedKeys, part), ofProducts), head)),
+          k: ggml.outProd(context, asking, ofProducts),
+          v: ggml.outProd(context, ofFound, shares),
+        }
+      })
+      const sum = (like: Tensor, of: 'k' | 'v'): Tensor => {
+        const [first] = back
+        if (back.length === 1 && first !== undefined) return first[of]
+        let whole = ggml.scale(context, like, 0)
+        for (const one of back) {
+          const [row, plane, at] = [head * 4, head * tokens * 4, one.part.keysFrom * head * 4]
+          whole = ggml.accInplace(context, whole, one[of], row, plane, plane * keyHeads, at)
+        }
+        return whole
+      }
+      this.#give(v, () => byHead(sum(values, 'v')))
+      this.#give(q, () =>
+        joined(
+          back.map((one) => one.q),
+          2,
+        ),
+      )
+      this.#give(k, () => byHead(sum(keys, 'k')))
     })
   }
 

@@ -19,7 +19,7 @@ export const trainingConfig: TrainingConfig = {
   earlyStop: false,
   seed: 7,
   memoryBytes: 1e9,
-  threads: 2,
+  threads: 1,
 }
 
 /** What a test does not look at. */
