@@ -200,7 +200,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
       await Promise.all(names.map(loadOne)).finally(() => clearInterval(timer))
     },
 
-    async listen({ host = config.server.host, port = config.server.port, ...options } = {}) {
+    async listen({ host = config.server.host, port = config.server.port, resumesJobs = true, ...options } = {}) {
       accounts ??= import('./accounts/index.ts')
         .then(({ createAccounts }) => createAccounts(config, log))
         .catch((error: unknown) => {
@@ -213,7 +213,7 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
         const { createServer, memoryStore } = await import('./api/index.ts')
         const { resources } = await opened
         await deployments.open(resources)
-        tuning ??= await createTuning({ config, resources, library, cards, deployments, runsAll: true, log })
+        tuning ??= await createTuning({ config, resources, library, cards, deployments, runsAll: resumesJobs, log })
         const services = { accounts: await opened, deployments, machine, tuning, clearCache, responses: memoryStore() }
         const server = createServer(services, config.server, draining.signal, log)
         await server.ready()

@@ -100,6 +100,8 @@ export interface ListenOptions extends LoadOptions {
   host?: string | undefined
   /** 0: any free port. */
   port?: number | undefined
+  /** Whether it goes on with jobs of training that another process has left. Default: true. */
+  resumesJobs?: boolean | undefined
 }
 
 /** What a program may replace. */

@@ -49,18 +49,28 @@ export async function createDataset(
   file: string,
   flags: DatasetFlags & { id?: string; displayName?: string },
 ): Promise<void> {
+  const made = await sendDataset(file, { ...flags, id: shortOf(flags.id ?? idOf(file)) })
+  if (flags.json) return void process.stdout.write(`${JSON.stringify(made, null, 2)}\n`)
+  process.stdout.write(
+    `The dataset ${shortOf(made.name)} is ready: ${made.report === null ? '' : reportText(made.report)}.\n`,
+  )
+}
+
+/** Sends a dataset with its pictures, and waits until its lines are checked. @throws OrielError as `createDataset` does */
+export async function sendDataset(
+  file: string,
+  flags: Omit<DatasetFlags, 'json'> & { id: string; displayName?: string },
+): Promise<Shown> {
   await needFile(file)
   const { url, send, one } = clientOf(flags)
-  const id = shortOf(flags.id ?? idOf(file))
+  const { id } = flags
   const displayName = flags.displayName ?? path.basename(file).slice(0, 63)
   await send('POST', one(), dataset, { datasetId: id, dataset: { displayName, userUploaded: {} } })
   const packer = new Packer(file, configOf({}))
   try {
     const response = await requestServer('POST', url, one(`${id}:upload`), formOf(path.basename(file), packer.lines()))
     sent.parse(await response.json())
-    const made = await checked(send, one(id))
-    if (flags.json) return void process.stdout.write(`${JSON.stringify(made, null, 2)}\n`)
-    process.stdout.write(`The dataset ${id} is ready: ${made.report === null ? '' : reportText(made.report)}.\n`)
+    return await checked(send, one(id))
   } catch (error) {
     // What cannot be used here is not kept there.
     await send('DELETE', one(id), nothing).catch(() => {})
@@ -207,7 +217,7 @@ const isThere = (file: string): Promise<boolean> =>
   )
 
 /** The name of a file as an id: `My parts.jsonl` is `my-parts`. */
-const idOf = (file: string): string =>
+export const idOf = (file: string): string =>
   path
     .basename(file)
     .replace(/\.[^.]*$/, '')

@@ -3,6 +3,7 @@ import { version } from '../version.ts'
 import { addAccountCommands } from './account-commands.ts'
 import { addDatasetCommands } from './dataset-commands.ts'
 import { addDeploymentCommands } from './deployment-commands.ts'
+import { addTuneCommand } from './tune-command.ts'
 import { otherwise } from './unknown-words.ts'
 import { repeated, temperature, wholeNumber } from './values.ts'
 
@@ -200,6 +201,7 @@ export function createProgram(): Command {
 
   addDeploymentCommands(program)
   addDatasetCommands(program)
+  addTuneCommand(program)
   addAccountCommands(program)
 
   program

@@ -81,7 +81,7 @@ export async function requestServer(
   init: RequestInit & { duplex?: 'half' } = {},
 ): Promise<Response> {
   const origin = originOf(url)
-  const headers = { ...init.headers, ...keyHeader() }
+  const headers = { ...init.headers, ...keyHeader(origin) }
   const response = await fetch(`${origin}${path}`, { ...init, method, headers }).catch((cause: unknown) => {
     // What went wrong may be what was to be sent.
     for (let one = cause; one instanceof Error; one = one.cause) if (one instanceof OrielError) throw one
@@ -92,10 +92,16 @@ export async function requestServer(
   throw errorSchema.safeParse(answered).success ? errorIn(answered, kindOf(response)) : notOriel(origin)
 }
 
+/** Keys of servers that this process runs itself, by their URLs. */
+const ownKeys = new Map<string, string>()
+
+/** To be called when this process has started a server with a key of its own. */
+export const noteOwnKey = (url: string, key: string): void => void ownKeys.set(originOf(url), key)
+
 /** Servers that need no key ignore it. */
-function keyHeader(): Record<string, string> {
-  const { apiKey } = configOf({})
-  return apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }
+function keyHeader(origin: string): Record<string, string> {
+  const key = ownKeys.get(origin) ?? configOf({}).apiKey
+  return key === null ? {} : { authorization: `Bearer ${key}` }
 }
 
 function originOf(url: string): string {
@@ -111,7 +117,7 @@ const unreachable = (url: string, cause: unknown): OrielError =>
   new OrielError('timeout', `No server answers at ${url}.`, { code: 'no_server', cause })
 
 async function find(url: string, timeoutMs: number): Promise<RunningServer | undefined> {
-  const response = await fetch(`${url}/v1/models`, { headers: keyHeader(), signal: AbortSignal.timeout(timeoutMs) })
+  const response = await fetch(`${url}/v1/models`, { headers: keyHeader(url), signal: AbortSignal.timeout(timeoutMs) })
   const body = parseJson(await response.text())
   if ([401, 403].includes(response.status) && errorSchema.safeParse(body).success) throw errorIn(body, kindOf(response))
   const list = listSchema.safeParse(body)
@@ -166,7 +172,7 @@ async function answer(
     signal.aborted ? new OrielError('cancelled', 'The answer was stopped.') : unreachable(url, cause)
   const response = await fetch(`${url}/v1/chat/completions`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json', ...keyHeader() },
+    headers: { 'content-type': 'application/json', ...keyHeader(url) },
     body: JSON.stringify(body),
     signal,
   }).catch((cause: unknown) => {

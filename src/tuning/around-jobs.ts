@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises'
 import type { Config } from '../config.ts'
 import { type Deployments, isCalled, withoutAccount } from '../deployments/index.ts'
 import { OrielError } from '../errors.ts'
+import { headerOf } from '../gguf/index.ts'
 import { folderOfDatabase } from '../home.ts'
 import type { Logger } from '../log.ts'
 import { makeFolder } from '../make-folder.ts'
@@ -14,8 +15,8 @@ import { availableProcessors } from '../processors.ts'
 import type { Datasets } from './datasets/datasets.ts'
 import { ExternalTrainer } from './external/external.ts'
 import type { JobsAround } from './jobs/jobs.ts'
-import type { TuningJob } from './jobs/record.ts'
 import { checkMemory } from './jobs/turn.ts'
+import { architectureOf } from './trainer/architecture.ts'
 
 export interface JobsOptions {
   readonly config: Config
@@ -101,14 +102,20 @@ export async function aroundJobs(options: JobsOptions): Promise<JobsAround> {
       return memoryBytes || Math.floor(Math.min(budget / 2, reckonedBytes(card)))
     },
 
-    async trainerFor(card, wanted) {
+    async trainerFor({ decoder }, wanted) {
       if (wanted === 'external' && !external.isSet) throw noExternal()
-      return wanted ?? usualTrainer(card)
+      if (wanted === 'external') return wanted
+      try {
+        architectureOf(await headerOf(decoder), decoder)
+        return 'built-in'
+      } catch (error) {
+        if (!(error instanceof OrielError)) throw error
+        if (wanted === undefined && external.isSet) return 'external'
+        throw error.at('baseModel')
+      }
     },
   }
 }
-
-const usualTrainer = (_: ModelCard): TuningJob['trainer'] => 'built-in'
 
 /** A bound, before it is known better: the weights in 32 bits, forwards and backwards, and what is computed with them. */
 const reckonedBytes = ({ size: { decoderBytes, visionBytes } }: ModelCard): number =>

@@ -40,7 +40,8 @@ for (let step = begun + 1; step <= steps && !isStopped; step++) {
   })
   if (step % 10 === 0) say({ type: 'evaluation', step, loss: 3 / step })
   mkdirSync(path.dirname(checkpoint), { recursive: true })
-  writeFileSync(`${checkpoint}.new`, String(step))
+  // Its last step is taken again: the server may have been killed before it read of it.
+  writeFileSync(`${checkpoint}.new`, String(step - 1))
   renameSync(`${checkpoint}.new`, checkpoint)
 }
 if (!isStopped) {

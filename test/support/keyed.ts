@@ -18,11 +18,14 @@ export interface KeyedServer extends TestServer {
   keyOf(key?: Partial<NewKey>, tier?: string | null): Promise<{ secret: string; account: string; id: string }>
 }
 
-/** A server with the built-in model that needs keys, and a database of its own. */
-export async function startKeyed(settings: OrielSettings['accounts'] = {}): Promise<KeyedServer> {
+/** A server with the built-in model that needs keys, and a database of its own. @param more other settings */
+export async function startKeyed(
+  settings: OrielSettings['accounts'] = {},
+  more: OrielSettings = {},
+): Promise<KeyedServer> {
   const folder = mkdtempSync(path.join(tmpdir(), 'oriel-keyed-'))
   const accounts = { dataDir: folder, adminKey: administrator, ...settings }
-  const server = await startServer({ accounts })
+  const server = await startServer({ ...more, accounts })
   const elsewhere = await createAccounts(loadConfig({ accounts }, {}), pino({ level: 'silent' }))
   let made = 0
   return {

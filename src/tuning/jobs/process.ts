@@ -40,14 +40,18 @@ const niceness = 19
 const longestLine = 100_000
 
 /**
- * Starts a trainer in a process group of its own, with its job's folder as the working directory.
+ * Starts a trainer in a process group of its own. Another program has the folder of its job as its working directory.
  * @param external another program; null: ours
  */
 export function startTrainer(external: ExternalRun | null, folder: string, listeners: Listeners): Running {
   const child =
     external === null
       ? startProcess(programFile('tuning/trainer-process'), { args: [folder], ...surroundings(folder) })
-      : startProcess(programFile('tuning/external/command-process'), { args: external.words, ...surroundings(folder) })
+      : startProcess(programFile('tuning/external/command-process'), {
+          args: external.words,
+          cwd: folder,
+          ...surroundings(folder),
+        })
   if (child.pid !== undefined) lowerPriority(child.pid, niceness)
   // The last message wins: a trainer that fails says so before it ends.
   let failure: string | undefined
@@ -103,7 +107,6 @@ function isTrainerOf(pid: number, folder: string): boolean {
 }
 
 const surroundings = (folder: string) => ({
-  cwd: folder,
   // Its standard input ends when this process does, however that ends.
   stdio: ['pipe', 'pipe', 'pipe'] as ['pipe', 'pipe', 'pipe'],
   // Its native code computes with threads of its own.
