@@ -20,7 +20,7 @@ from export import decoder_tensors
 from model import Config as c, Pocket
 
 RANK, ALPHA, RATE, WARMUP, STEPS, SEED = 4, 8, 3e-3, 5, 50, 7
-EXAMPLES = 12
+EXAMPLES = 6
 PARTS = "q", "k", "v", "o", "gate", "up", "down"
 
 

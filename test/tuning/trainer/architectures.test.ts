@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import type { Decoder } from '../../../src/language/index.ts'
 import { randomNumbers } from '../../../src/random.ts'
 import type { Sequence } from '../../../src/tuning/sequence.ts'
 import { joinedRun } from '../../../src/tuning/trainer/runs.ts'
@@ -12,6 +11,7 @@ import { openSmall } from '../../support/decoder.ts'
 import { type TensorPlan, type Value, writeGguf } from '../../support/gguf-file.ts'
 import { smallDecoders, writeSmallDecoder } from '../../support/small-decoders.ts'
 import { trainingConfig } from './pocket.ts'
+import { servedLoss } from './served.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'trained-decoders-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -105,36 +105,6 @@ function examples({ axes = 1, deepstack = 0 }: Plan): Sequence[] {
   }))
 }
 
-/** The sum of the losses of learned tokens, by llama.cpp. */
-async function lossOf(decoder: Decoder, sequence: Sequence, axes: number): Promise<number> {
-  const { tokens, positions, learned, spans } = sequence
-  const batch = decoder.newEmbeddingBatch()
-  let row = 0
-  for (const [cell, token] of tokens.entries()) {
-    const [time = 0, y = 0, x = 0] = Array.from(
-      { length: axes },
-      (_, axis) => positions[axis * tokens.length + cell] ?? 0,
-    )
-    const rows = spans[0]?.rows ?? new Float32Array(0)
-    const embedding =
-      token < 0
-        ? rows.subarray(row * decoder.width, ++row * decoder.width)
-        : (decoder.tokenEmbedding?.(token) ?? new Float32Array(0))
-    const position = axes === 4 ? { time, row: y, column: x, image: 0 } : { time, row: time, column: time, image: 0 }
-    batch.addEmbedding(embedding, position, 0, true)
-  }
-  expect(await decoder.decode(batch)).toBe(true)
-  let loss = 0
-  for (const [cell, token] of tokens.entries())
-    if (cell > 0 && learned[cell] === 1) {
-      const logits = Float64Array.from(decoder.logits(cell - 1))
-      const most = Math.max(...logits)
-      const sum = logits.reduce((all, logit) => all + Math.exp(logit - most), 0)
-      loss -= (logits[token] ?? 0) - most - Math.log(sum)
-    }
-  return loss
-}
-
 describe.each(Object.entries(plans))('a decoder of the architecture %s', (architecture, plan) => {
   const all = examples(plan)
   const open = (file: string) => Session.open({ ...trainingConfig, decoder: file, cells: 48 })
@@ -145,10 +115,9 @@ describe.each(Object.entries(plans))('a decoder of the architecture %s', (archit
     const session = await open(file)
     try {
       for (const sequence of all) {
-        const wanted = await lossOf(decoder, sequence, plan.axes ?? 1)
+        const wanted = await servedLoss(decoder, sequence)
         const found = session.evaluate(joinedRun([sequence], session.architecture, session.embeddings))
         expect(Math.abs(found / wanted - 1)).toBeLessThan(2e-3)
-        decoder.forget(0)
       }
       const together = session.evaluate(joinedRun(all, session.architecture, session.embeddings))
       const apart = all.map((one) => session.evaluate(joinedRun([one], session.architecture, session.embeddings)))
