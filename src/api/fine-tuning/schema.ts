@@ -55,7 +55,7 @@ export const jobEvent = z.strictObject({
     .nullable(),
 })
 
-export const checkpoint = z.strictObject({
+const checkpoint = z.strictObject({
   id: z.string(),
   object: z.literal('fine_tuning.job.checkpoint'),
   created_at: seconds,

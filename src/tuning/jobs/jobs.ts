@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,10 +15,13 @@ import { hasTurn, isActive, type JobProgress, type JobState, noProgress, type Tu
 import { takeTurn } from './turn.ts'
 import { checkJobId, hyperparametersFor, type WantedJob } from './wanted.ts'
 
+const kind = 'tuning-job'
 const mostJobs = 1000
 const mostActiveOfAccount = 50
 /** How often a running job is kept, and looked for a wish of somebody to stop it, in ms. */
 const keepMs = 2000
+/** Age at which files without a job are nobody's, in ms: those of a job that is made come first. */
+const abandonedMs = 600_000
 
 /** What jobs need of the rest. */
 export interface JobsAround {
@@ -52,6 +56,7 @@ export interface JobsAround {
 
 /** Jobs that train adapters. One runs at a time in a data folder, in a process of its own. */
 export class Jobs {
+  readonly #store: ResourceStore
   readonly #around: JobsAround
   readonly #keeper: Keeper<TuningJob>
   /** What is known of running jobs and not yet kept. */
@@ -64,16 +69,19 @@ export class Jobs {
   #running: Promise<void> | undefined
 
   constructor(store: ResourceStore, around: JobsAround) {
+    this.#store = store
     this.#around = around
     this.#keeper = new Keeper<TuningJob>(store, {
-      ...{ kind: 'tuning-job', schema: tuningJob, noun: 'tuning job', most: mostJobs, log: around.log },
+      ...{ kind, schema: tuningJob, noun: 'tuning job', most: mostJobs, log: around.log },
     })
   }
 
   /** Reads what is kept, and goes on with what ran when the last server ended. */
   async open(): Promise<void> {
     await this.#keeper.reload()
-    if (this.#around.runsAll) this.#wake()
+    if (!this.#around.runsAll) return
+    this.#wake()
+    void this.#sweep().catch((cause: unknown) => this.#around.log.warn({ cause }, 'old jobs could not be removed'))
   }
 
   /** The oldest first, as they are now. */
@@ -362,6 +370,19 @@ export class Jobs {
     }))
     await this.#note(job, 'info', `The adapter ${job.output} answers.`)
     await folder.clear()
+  }
+
+  /** Removes the files of jobs whose account was erased. */
+  async #sweep(): Promise<void> {
+    const folder = path.join(this.#around.folder, 'jobs')
+    // Those that this version cannot read, too.
+    const known = new Set((await this.#store.list(kind)).map(keyOf))
+    for (const encoded of await readdir(folder).catch((): string[] => []))
+      for (const id of await readdir(path.join(folder, encoded)).catch((): string[] => [])) {
+        const name = { account: decodeURIComponent(encoded), id }
+        const { mtimeMs } = await stat(path.join(folder, encoded, id))
+        if (!known.has(keyOf(name)) && Date.now() - mtimeMs > abandonedMs) await this.#folderOf(name).remove()
+      }
   }
 
   /** Somebody wanted it, or the server ends: then it goes on with the next one. */
