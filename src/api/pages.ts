@@ -10,7 +10,7 @@ import { packageFile } from '../places.ts'
 import type { Routes } from './routes.ts'
 
 /** The paths that `web/` shows a page for. `HEAD /` is how Ollama's command asks whether a server is there. */
-const pages = ['/', '/library', '/activity', '/keys', '/docs']
+const pages = ['/', '/library', '/tuning', '/activity', '/keys', '/docs']
 
 /** Where `web/` is built to. */
 const folder = fileURLToPath(packageFile('dist/web/'))

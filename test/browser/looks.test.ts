@@ -15,6 +15,7 @@ const key = 'the-key-of-the-administrator'
 const pages = [
   ['/', 'textarea'],
   ['/library', 'article'],
+  ['/tuning', '#datasets'],
   ['/activity', '#finished'],
   ['/keys', '#accounts'],
   ['/docs', 'textarea'],
@@ -82,7 +83,7 @@ describe('The pages', () => {
   })
 
   it('ask for a key once, and not again and again, where the server wants one', async () => {
-    const refused = ['/library', '/activity', '/keys']
+    const refused = ['/library', '/tuning', '/activity', '/keys']
     const opened = await Promise.all(refused.map((place) => browser.open(oriel.url + place)))
     for (const page of opened) await page.getByRole('alert').getByText('This server needs a key.').waitFor()
     await pause(3000)
@@ -103,7 +104,7 @@ describe('The pages', () => {
       return [one.tagName, x, y, width, height].join(' ')
     })`
     const before = await page.evaluate(places)
-    for (const name of ['Models', 'Activity', 'Keys', 'API']) {
+    for (const name of ['Models', 'Tuning', 'Activity', 'Keys', 'API']) {
       await page.getByRole('link', { name, exact: true }).click()
       await page.getByRole('heading', { name, level: 1 }).waitFor()
     }

@@ -17,6 +17,7 @@ interface Place {
 const places: readonly Place[] = [
   { path: '/', name: 'Ask', icon: 'ask', Page: lazy(() => import('./pages/ask/page.tsx')) },
   { path: '/library', name: 'Models', icon: 'models', Page: lazy(() => import('./pages/library/page.tsx')) },
+  { path: '/tuning', name: 'Tuning', icon: 'tune', Page: lazy(() => import('./pages/tuning/page.tsx')) },
   { path: '/activity', name: 'Activity', icon: 'activity', Page: lazy(() => import('./pages/activity/page.tsx')) },
   { path: '/keys', name: 'Keys', icon: 'key', Page: lazy(() => import('./pages/keys/page.tsx')) },
   { path: '/docs', name: 'API', icon: 'book', Page: lazy(() => import('./pages/docs/page.tsx')) },

@@ -1,11 +1,13 @@
 import { useSignal } from '@preact/signals'
 import { actions, type Model, pulls, readListing } from '../../server/models.ts'
 import { announce } from '../../ui/announce.tsx'
+import { Fact } from '../../ui/facts.tsx'
 import { Failure } from '../../ui/failure.tsx'
 import { amount, bytes, count, duration } from '../../ui/figures.ts'
 import { Icon } from '../../ui/icon.tsx'
+import { Progress } from '../../ui/progress.tsx'
 import { imageTokens } from './picture.tsx'
-import { isOf, Progress, PullProgress } from './pull.tsx'
+import { isOf, PullProgress } from './pull.tsx'
 import { Removal } from './removal.tsx'
 
 const states: Record<Model['state'], { text: string; tone: string }> = {
@@ -152,13 +154,6 @@ function Facts({ model }: { model: Model }) {
     </dl>
   )
 }
-
-const Fact = ({ name, children }: { name: string; children: preact.ComponentChildren }) => (
-  <div>
-    <dt>{name}</dt>
-    <dd class="figure">{children}</dd>
-  </div>
-)
 
 const parametersText = (parameters: number): string =>
   parameters >= 1e9 ? `${(parameters / 1e9).toFixed(1)} B` : `${Math.round(parameters / 1e6)} M`

@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals'
 import { actions, listing, type Model, type Pull, pulls } from '../../server/models.ts'
 import { bytes, duration } from '../../ui/figures.ts'
+import { Progress } from '../../ui/progress.tsx'
 
 /** The downloads that belong to no model of the list: of other models of the hub, and those that failed. */
 export function Downloads() {
@@ -70,21 +71,3 @@ export function PullProgress({ pull }: { pull: Pull }) {
   const step = pull.step === null ? 'Downloading' : steps[pull.step]
   return <Progress label={step} share={share} text={[size, speed, left, pull.note ?? []].flat().join(' · ')} />
 }
-
-export const Progress = ({ label, share, text }: { label: string; share: number; text: string }) => (
-  <div class="pull">
-    <div
-      class="progress"
-      role="progressbar"
-      aria-label={label}
-      aria-valuenow={Math.round(share * 100)}
-      aria-valuemin={0}
-      aria-valuemax={100}
-    >
-      <div style={{ width: `${share * 100}%` }} />
-    </div>
-    <p class="small dim figure">
-      {label} {Math.round(share * 100)} %{text === '' ? '' : ` · ${text}`}
-    </p>
-  </div>
-)

@@ -1,0 +1,82 @@
+import './tuning.css'
+import { useSignal } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
+import { datasets, follow, jobs, tuningError } from '../../server/tuning.ts'
+import { Icon } from '../../ui/icon.tsx'
+import { Refused } from '../../ui/refused.tsx'
+import { Datasets, NewDatasetDialog } from './datasets.tsx'
+import { JobCard } from './job-card.tsx'
+import { NewJobDialog } from './new-job.tsx'
+
+/** Fine-tuning: what models learn from, and how far they are. */
+export default function Page() {
+  const attempt = useSignal(0)
+  const making = useSignal<'job' | 'dataset' | undefined>(undefined)
+  useEffect(() => {
+    const over = new AbortController()
+    void follow(over.signal)
+    return () => over.abort()
+  }, [attempt.value])
+  const error = tuningError.value
+  const [sets, all] = [datasets.value, jobs.value]
+  const usable = (sets ?? []).filter(({ state }) => state === 'READY')
+  const begin = (what: 'job' | 'dataset') => () => {
+    making.value = what
+  }
+  const close = (): void => {
+    making.value = undefined
+  }
+  return (
+    <div class="page tuning">
+      <header>
+        <h1>Tuning</h1>
+        {all === undefined ? null : (
+          <button type="button" class="button primary" disabled={usable.length === 0} onClick={begin('job')}>
+            <Icon name="add" />
+            New job
+          </button>
+        )}
+      </header>
+      {error === undefined ? null : <Refused error={error} again={() => attempt.value++} />}
+      {all === undefined || sets === undefined ? (
+        error === undefined && <div class="card waiting" aria-busy="true" />
+      ) : (
+        <>
+          <section aria-labelledby="jobs">
+            <h2 id="jobs">Jobs</h2>
+            {all.length === 0 ? (
+              <p class="dim">
+                A job teaches a model from examples: pictures, questions and the answers that you want. What comes of it
+                is an adapter, which requests can use at once.
+              </p>
+            ) : (
+              <div class="jobs">
+                {all.map((job) => (
+                  <JobCard key={job.name} job={job} />
+                ))}
+              </div>
+            )}
+          </section>
+          <section aria-labelledby="datasets">
+            <header>
+              <h2 id="datasets">Datasets</h2>
+              <button type="button" class="button" onClick={begin('dataset')}>
+                <Icon name="upload" />
+                New dataset
+              </button>
+            </header>
+            {sets.length === 0 ? (
+              <p class="dim">
+                There are none yet. A dataset is a file with an example in each line, which the server checks.
+              </p>
+            ) : (
+              <Datasets datasets={sets} />
+            )}
+          </section>
+        </>
+      )}
+      {making.value === 'job' ? <NewJobDialog datasets={usable} onClose={close} /> : null}
+      {making.value === 'dataset' ? <NewDatasetDialog onClose={close} /> : null}
+    </div>
+  )
+}
