@@ -4,7 +4,7 @@ import { configOf } from '../load-config.ts'
 import { createWarner } from '../log.ts'
 import { availableMemory } from '../memory.ts'
 import { availableProcessors } from '../processors.ts'
-import { checkFile, examineFile, exampleLimits, Packer, problemText, reportText } from '../tuning/index.ts'
+import { checkFile, examineFile, exampleLimits, Packer, problemText, readingOf, reportText } from '../tuning/index.ts'
 import { countedText, tokensText } from './figures.ts'
 import { libraryOf } from './settings.ts'
 
@@ -48,7 +48,7 @@ async function tokensOf(file: string, base: string, { maxContextLength }: Valida
     ...{ file, limits: exampleLimits(config), pack: (json) => packer.pack(json) },
     config: {
       base: { id: card.id, decoder: card.decoder, projector: card.projector },
-      ...{ chatTemplate: null, maxTokens },
+      ...{ chatTemplate: null, maxTokens, reading: readingOf(config) },
       ...{ memoryBytes: availableMemory(), threads: availableProcessors() },
     },
     log: createWarner((sentence) => process.stderr.write(`${sentence}\n`)),

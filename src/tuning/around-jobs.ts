@@ -16,6 +16,7 @@ import type { Datasets } from './datasets/datasets.ts'
 import { ExternalTrainer } from './external/external.ts'
 import type { JobsAround } from './jobs/jobs.ts'
 import { checkMemory } from './jobs/turn.ts'
+import { readingOf } from './prepare/index.ts'
 import { architectureOf } from './trainer/architecture.ts'
 
 export interface JobsOptions {
@@ -39,6 +40,7 @@ export async function aroundJobs(options: JobsOptions): Promise<JobsAround> {
   return {
     ...{ folder, external, runsAll, log, memory: deployments.memory },
     place: await placeIn(folder),
+    reading: readingOf(config),
     threads: threads || config.engine.threads || availableProcessors(),
     model: async (name) =>
       cards.find((card) => isCalled(card, name)) ??
@@ -76,12 +78,13 @@ export async function aroundJobs(options: JobsOptions): Promise<JobsAround> {
     },
 
     async checkDataset(account, id) {
-      const { state } = await datasets.find(account, id)
+      const { state, report } = await datasets.find(account, id)
       if (state !== 'ready')
         throw new OrielError('precondition_failed', `The dataset ${id} is not ready: it is ${state}.`, {
           param: 'dataset',
           code: 'dataset_not_ready',
         })
+      return report?.examples ?? 0
     },
 
     async writeExamples(job, target, onProgress, signal) {

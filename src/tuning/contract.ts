@@ -66,6 +66,15 @@ export const trainingConfig = z.strictObject({
   /** Whether training ends when the evaluation loss has not fallen for two evaluations. */
   earlyStop: z.boolean(),
   seed: z.int().nonnegative(),
+  /** How the server reads images. */
+  reading: z.strictObject({
+    maxImages: positive,
+    maxPixels: positive,
+    maxTotalPixels: positive,
+    visionRuntime: z.enum(['onnx', 'ggml']),
+    visionPrecision: z.enum(['auto', 'fp32', 'int8']),
+    weightCacheBytes: z.int().nonnegative(),
+  }),
   /** Memory that the trainer may take, in bytes. */
   memoryBytes: positive,
   threads: positive,

@@ -6,7 +6,7 @@ import type { TrainingConfig } from './contract.ts'
 import type { Pack } from './datasets/check.ts'
 import type { ExampleLimits } from './datasets/example.ts'
 import { writeJobFolder } from './datasets/job-folder.ts'
-import { type Counts, examine, openReader } from './prepare/index.ts'
+import { type Counts, examine, openReader, type ReadingConfig } from './prepare/index.ts'
 
 interface FileToExamine {
   readonly file: string
@@ -14,7 +14,7 @@ interface FileToExamine {
   /** Of its lines. */
   readonly pack: Pack
   /** How examples are read: by which model, and how many tokens of each. */
-  readonly config: Pick<TrainingConfig, 'base' | 'chatTemplate' | 'maxTokens' | 'memoryBytes' | 'threads'>
+  readonly config: ReadingConfig & Pick<TrainingConfig, 'maxTokens'>
   readonly log: Logger
   readonly signal: AbortSignal
   /** Is told the share of all examples that were read, 0 to 1. */

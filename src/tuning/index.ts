@@ -22,6 +22,7 @@ export { type JobState, percentOf, secondsLeft, type TuningJob, trainers } from 
 export { bounds, type WantedJob } from './jobs/wanted.ts'
 export type { MergedType } from './merge/layout.ts'
 export { merge } from './merge/merge.ts'
+export { readingOf } from './prepare/index.ts'
 
 /** What trains adapters: datasets of examples, and jobs that learn from them. */
 export interface Tuning {

@@ -2,7 +2,6 @@ import { fstatSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { OrielError } from '../errors.ts'
-import { loadConfig } from '../load-config.ts'
 import { createLogger } from '../log.ts'
 import { files, type ProgressLine, trainingConfig } from './contract.ts'
 import { openReader, prepare } from './prepare/index.ts'
@@ -14,7 +13,7 @@ import { train } from './trainer/index.ts'
  */
 
 const [folder = '.'] = process.argv.slice(2)
-const log = createLogger(loadConfig().logLevel)
+const log = createLogger('info')
 const stop = new AbortController()
 
 function write(line: ProgressLine): void {

@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto'
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { configSchema } from '../../src/config.ts'
 import type { ExampleLine, TrainingConfig } from '../../src/tuning/contract.ts'
+import { readingOf } from '../../src/tuning/prepare/index.ts'
 import { pocketFolder } from './pocket.ts'
 
 type Message = ExampleLine['messages'][number]
@@ -31,7 +33,7 @@ export async function jobFolder(
     base: { id: 'pocket', decoder: `${pocketFolder}pocket.gguf`, projector: `${pocketFolder}mmproj-pocket.gguf` },
     ...{ warmStart: null, chatTemplate: null, epochs: 1, learningRate: 1e-3, warmupSteps: 0, rank: 8, alpha: 16 },
     ...{ batchExamples: 8, batchTokens: null, maxTokens: 2048, earlyStop: false, seed: 1 },
-    ...{ memoryBytes: 2e9, threads: 2 },
+    ...{ memoryBytes: 2e9, threads: 2, reading: readingOf(configSchema.parse({})) },
     ...config,
   }
   await writeFile(path.join(folder, 'config.json'), JSON.stringify(whole))

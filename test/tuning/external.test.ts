@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
+import { configSchema } from '../../src/config.ts'
 import type { ExampleLine, TrainingConfig } from '../../src/tuning/contract.ts'
 import { ExternalTrainer } from '../../src/tuning/external/external.ts'
 import { LogReader } from '../../src/tuning/external/log-reader.ts'
+import { readingOf } from '../../src/tuning/index.ts'
 
 const pocket = fileURLToPath(new URL('../../models/pocket/pocket.gguf', import.meta.url))
 const folders: string[] = []
@@ -16,7 +18,16 @@ afterEach(() => {
 const config: TrainingConfig = {
   base: { id: 'pocket', decoder: pocket, projector: null },
   ...{ warmStart: null, chatTemplate: null, epochs: 2, learningRate: 1e-4, warmupSteps: 3, rank: 8, alpha: 16 },
-  ...{ batchExamples: 4, batchTokens: null, maxTokens: 512, earlyStop: false, seed: 7, memoryBytes: 1e9, threads: 2 },
+  ...{
+    batchExamples: 4,
+    batchTokens: null,
+    reading: readingOf(configSchema.parse({})),
+    maxTokens: 512,
+    earlyStop: false,
+    seed: 7,
+    memoryBytes: 1e9,
+    threads: 2,
+  },
 }
 
 const example: ExampleLine = {

@@ -8,6 +8,7 @@ import { OrielError } from '../../errors.ts'
 import { withLock } from '../../lock.ts'
 import type { Logger } from '../../log.ts'
 import type { AdapterCard, ModelCard } from '../../models/index.ts'
+import type { TrainingConfig } from '../contract.ts'
 import type { ExternalTrainer } from '../external/external.ts'
 import { type Happening, JobFolder } from './folder.ts'
 import { outputOf } from './output.ts'
@@ -33,6 +34,8 @@ export interface JobsAround {
   readonly runsAll: boolean
   readonly memory: Deployments['memory']
   readonly threads: number
+  /** How the server reads images. */
+  readonly reading: TrainingConfig['reading']
   /** The model of a name; undefined: there is none. @throws OrielError why it cannot be used */
   model(name: string): Promise<ModelCard | undefined>
   adapter(name: string): Promise<AdapterCard | undefined>
@@ -42,8 +45,8 @@ export interface JobsAround {
   publish(job: TuningJob, folder: string): Promise<void>
   /** Copies an adapter in the format of PEFT. @throws OrielError `precondition_failed` if it is in another */
   copyAdapter(name: string, folder: string): Promise<void>
-  /** @throws OrielError `not_found`, or `precondition_failed` if it is not ready */
-  checkDataset(account: string, id: string): Promise<void>
+  /** @returns how many examples it has @throws OrielError `not_found`, or `precondition_failed` if it is not ready */
+  checkDataset(account: string, id: string): Promise<number>
   /** Writes the examples of a job into its folder. */
   writeExamples(job: TuningJob, folder: string, onProgress: (share: number) => void, signal: AbortSignal): Promise<void>
   /** Bytes that training takes at most. @throws OrielError `precondition_failed` if there can never be as much */
@@ -123,7 +126,7 @@ export class Jobs {
         `${mostActiveOfAccount} jobs of this account wait or run. There can be no more.`,
         { code: 'too_many_tuning_jobs' },
       )
-    await around.checkDataset(account, dataset)
+    const examples = await around.checkDataset(account, dataset)
     if (evaluationDataset !== null) await around.checkDataset(account, evaluationDataset)
     const warm = warmStart === undefined ? null : await this.#adapterOf(warmStart)
     const card = await this.#baseOf(wanted, warm)
@@ -137,7 +140,7 @@ export class Jobs {
       ...{ state: 'pending', error: null, dataset, evaluationDataset, carveOut: wanted.carveOut ?? true },
       ...{ base: card.id, warmStart: warm?.id ?? null, output },
       trainer: await around.trainerFor(card, wanted.trainer),
-      hyperparameters: hyperparametersFor(wanted, card, warm),
+      hyperparameters: hyperparametersFor(wanted, { examples, card, warm }),
       metadata: { ...wanted.metadata },
       ...{ progress: noProgress, isTrained: false, stoppedEarly: false, started: null, finished: null },
     }
@@ -327,7 +330,8 @@ export class Jobs {
     const outcome = await takeTurn(
       job,
       {
-        ...{ folder, card, memory: around.memory, threads: around.threads, memoryBytes: around.memoryFor(card) },
+        ...{ folder, card, memory: around.memory, threads: around.threads, reading: around.reading },
+        memoryBytes: around.memoryFor(card),
         warmStart: await this.#warmStartOf(job, folder),
         writeExamples: (signal) =>
           around.writeExamples(job, folder.path, (prepared) => this.#progress(job, { prepared: prepared / 2 }), signal),

@@ -20,6 +20,7 @@ export interface TurnAround {
   /** Bytes that it takes at most. */
   readonly memoryBytes: number
   readonly threads: number
+  readonly reading: TrainingConfig['reading']
   /** null: ours. */
   readonly external: ExternalTrainer | null
   /** The folder of the adapter that it goes on from. */
@@ -130,10 +131,10 @@ function progressOf(line: ProgressLine): Partial<JobProgress> {
 }
 
 function configOf({ hyperparameters, base }: TuningJob, around: TurnAround): TrainingConfig {
-  const { card, memoryBytes, threads, warmStart } = around
+  const { card, memoryBytes, threads, reading, warmStart } = around
   return {
     base: { id: base, decoder: card.decoder, projector: card.projector },
-    ...{ warmStart, ...hyperparameters, memoryBytes, threads },
+    ...{ warmStart, ...hyperparameters, memoryBytes, threads, reading },
   }
 }
 

@@ -1,6 +1,6 @@
 import { OrielError } from '../../errors.ts'
 import type { ModelCard } from '../../models/index.ts'
-import { mostTokens, usual, usualAlpha } from './defaults.ts'
+import { mostTokens, usual, usualAlpha, usualEpochs } from './defaults.ts'
 import type { Hyperparameters, trainers } from './record.ts'
 
 /** What somebody wants of a job. What is left out is decided here. */
@@ -47,15 +47,22 @@ export function checkJobId(id: string): void {
     )
 }
 
+/** What hyperparameters depend on. */
+interface Trained {
+  /** Of the dataset. */
+  readonly examples: number
+  readonly card: Pick<ModelCard, 'id' | 'contextTokens'>
+  /** The rank and the alpha of the adapter that it goes on from, which it keeps. */
+  readonly warm: { readonly rank: number; readonly alpha: number } | null
+}
+
 /**
  * The hyperparameters of a job.
- * @param warm the rank and the alpha of the adapter that it goes on from, which it keeps
  * @throws OrielError `invalid` that names the one that is not allowed
  */
 export function hyperparametersFor(
   { hyperparameters: given = {}, learningRateMultiplier }: WantedJob,
-  { id, contextTokens }: Pick<ModelCard, 'id' | 'contextTokens'>,
-  warm: { rank: number; alpha: number } | null,
+  { examples, card: { id, contextTokens }, warm }: Trained,
 ): Hyperparameters {
   if (warm !== null && given.rank !== undefined && given.rank !== warm.rank)
     throw invalid('loraRank', `loraRank is ${given.rank}, and the adapter that it goes on from has ${warm.rank}.`)
@@ -66,7 +73,7 @@ export function hyperparametersFor(
     )
   const rank = warm?.rank ?? given.rank ?? usual.rank
   return {
-    epochs: given.epochs ?? usual.epochs,
+    epochs: given.epochs ?? usualEpochs(examples),
     learningRate: given.learningRate ?? usual.learningRate * (learningRateMultiplier ?? 1),
     warmupSteps: given.warmupSteps ?? usual.warmupSteps,
     rank,

@@ -1,3 +1,3 @@
 export type { Counts } from './counts.ts'
-export { openReader } from './open-reader.ts'
+export { openReader, type ReadingConfig, readingOf } from './open-reader.ts'
 export { examine, type Prepared, prepare } from './prepare.ts'

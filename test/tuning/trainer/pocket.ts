@@ -1,5 +1,7 @@
 import { fileURLToPath } from 'node:url'
+import { configSchema } from '../../../src/config.ts'
 import type { TrainingConfig } from '../../../src/tuning/contract.ts'
+import { readingOf } from '../../../src/tuning/prepare/index.ts'
 import type { ExampleCounts } from '../../../src/tuning/trainer/index.ts'
 
 export const pocketDecoder = fileURLToPath(new URL('../../../models/pocket/pocket.gguf', import.meta.url))
@@ -20,6 +22,7 @@ export const trainingConfig: TrainingConfig = {
   seed: 7,
   memoryBytes: 1e9,
   threads: 1,
+  reading: readingOf(configSchema.parse({})),
 }
 
 /** What a test does not look at. */
