@@ -70,6 +70,7 @@ export async function candidatesFor(line: string, program: Command): Promise<str
   if (argument === 'model') return fitting(await modelsFor(command.name()))
   if (argument === 'key') return fitting(await (await import('./keys.ts')).keyIds())
   if (argument === 'account') return fitting(await accountNames())
+  if (argument === 'dataset') return fitting(await (await import('./datasets.ts')).datasetIds())
   if (argument === 'deployment') return fitting(await (await import('./deployments.ts')).deploymentIds())
   return []
 }
@@ -89,7 +90,7 @@ const flagsOf = (options: readonly Option[]): string[] => options.flatMap(({ lon
 
 async function valuesOf({ long, argChoices }: Option): Promise<string[]> {
   if (long === '--account') return accountNames()
-  return argChoices ?? (long === '--model' ? modelsFor('ask') : [])
+  return argChoices ?? (long === '--model' || long === '--base' ? modelsFor('ask') : [])
 }
 
 const accountNames = async (): Promise<string[]> => (await import('./accounts.ts')).accountNames()

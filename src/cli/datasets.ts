@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { ownAccount } from '../accounts/index.ts'
 import { OrielError } from '../errors.ts'
 import { configOf } from '../load-config.ts'
+import { bytesText } from '../sizes.ts'
 import { datasetReport, Packer, problem, problemText, reportText } from '../tuning/index.ts'
 import { confirmed } from './confirmed.ts'
 import { table } from './figures.ts'
@@ -40,6 +41,8 @@ const nothing = z.object({})
 
 /** Between two questions whether a server has checked all lines, in ms. */
 const pollMs = 500
+/** Between two updates of how much was sent, in ms. */
+const redrawMs = 200
 
 /**
  * `oriel dataset create`: sends a dataset with its pictures, and waits until its lines are checked.
@@ -157,6 +160,13 @@ export async function deleteDataset(id: string, flags: DatasetFlags & { yes?: bo
   process.stdout.write(gone === undefined ? `There is no dataset ${name}.\n` : `The dataset ${name} was deleted.\n`)
 }
 
+/** Ids of datasets on the server of this machine, for completion. */
+export async function datasetIds(): Promise<string[]> {
+  const { send, one } = clientOf({ account: '-' })
+  const found = await send('GET', one(undefined, '?pageSize=200'), page).catch(() => undefined)
+  return found?.datasets.map(({ name }) => shortOf(name)) ?? []
+}
+
 function clientOf({ server, account = ownAccount }: DatasetFlags) {
   const url = server ?? urlHere(configOf({}).server)
   const base = `/v1/accounts/${encodeURIComponent(account)}/datasets`
@@ -201,8 +211,18 @@ function formOf(name: string, lines: AsyncIterable<string>): RequestInit & { dup
   }
 }
 
+/** The texts as bytes. A person at a terminal sees how many were sent. */
 async function* encoded(texts: AsyncIterable<string>): AsyncGenerator<Buffer> {
-  for await (const text of texts) yield Buffer.from(text)
+  let [bytes, shown] = [0, performance.now()]
+  for await (const text of texts) {
+    const piece = Buffer.from(text)
+    yield piece
+    bytes += piece.length
+    if (!process.stderr.isTTY || performance.now() - shown < redrawMs) continue
+    shown = performance.now()
+    process.stderr.write(`\r${bytesText(bytes)} sent\u001b[K`)
+  }
+  if (process.stderr.isTTY) process.stderr.write('\r\u001b[K')
 }
 
 /** @throws OrielError `not_found` */

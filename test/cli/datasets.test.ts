@@ -78,6 +78,9 @@ it('a dataset is sent with its pictures, listed, shown, fetched and deleted', as
   expect((await command('list')).stdout).toMatch(
     /^NAME +TITLE +STATE\naccounts\/local\/datasets\/my-parts +My parts\.jsonl +ready +3 examples, /m,
   )
+  expect(
+    (await orielHere(['complete', 'oriel dataset show my'], { ORIEL_PORT: new URL(server.url).port })).stdout,
+  ).toBe('my-parts\n')
   expect((await command('show', 'accounts/local/datasets/my-parts')).stdout).toMatch(/^state +ready$/m)
   expect((await command('download', 'my-parts', '--output', file('back.jsonl'))).stdout).toMatch(
     /back\.jsonl was written/,

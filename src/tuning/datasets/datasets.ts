@@ -304,10 +304,7 @@ export class Datasets {
     try {
       await this.#keeper.reload()
       const known = new Set(this.#keeper.list().map(({ uid }) => uid))
-      await this.#storage.sweep(
-        (uid) => known.has(uid),
-        (uid) => this.#arriving.has(uid),
-      )
+      await this.#storage.sweep((uid) => known.has(uid))
     } catch (cause) {
       this.#options.log.warn({ cause }, 'old datasets could not be removed')
     }

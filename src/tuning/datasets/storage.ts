@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs'
 import { open, readdir, rename, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
-import { checkSpace, isFull, isLocked, noSpace } from '../../disk.ts'
+import { checkSpace, isFull, isLocked, noSpace, systemCode } from '../../disk.ts'
 import { OrielError } from '../../errors.ts'
 import { makeFolder } from '../../make-folder.ts'
 
@@ -13,7 +13,7 @@ export type Source = (write: (bytes: Buffer) => Promise<void>) => Promise<void>
 /** The file of a dataset, in a folder of its own. */
 const fileName = 'data.jsonl'
 const arrivingPrefix = 'arriving-'
-/** Age at which a folder that no record names is nobody's, in ms. */
+/** Age at which a folder that no record names is nobody's, and so is a file that does not grow: longer than a sender may be silent. In ms. */
 const forgottenMs = 60_000
 
 /** The files of datasets on the disk. What arrives appears by a rename, when it is whole. */
@@ -80,15 +80,18 @@ export class DatasetStorage {
     return rm(path.join(this.#folder, uid), { recursive: true, force: true })
   }
 
-  /** Removes files of datasets that nobody knows, and what was left of files that a killed server received. */
-  async sweep(isKnown: (uid: string) => boolean, isArriving: (uid: string) => boolean): Promise<void> {
+  /**
+   * Removes files of datasets that nobody knows, and what was left of files that a killed server received. Another server may
+   * have the same folder: what grows there is not touched.
+   */
+  async sweep(isKnown: (uid: string) => boolean): Promise<void> {
+    const isOld = async (file: string): Promise<boolean> => Date.now() - (await changedAt(file)) > forgottenMs
     for (const uid of await namesIn(this.#folder)) {
       const folder = path.join(this.#folder, uid)
-      if (isArriving(uid) || Date.now() - (await changedAt(folder)) < forgottenMs) continue
-      if (!isKnown(uid)) await this.remove(uid)
-      else
-        for (const name of await namesIn(folder))
-          if (name.startsWith(arrivingPrefix)) await rm(path.join(folder, name), { force: true })
+      const arriving = (await namesIn(folder)).filter((name) => name.startsWith(arrivingPrefix))
+      for (const file of arriving.map((name) => path.join(folder, name)))
+        if (await isOld(file)) await rm(file, { force: true })
+      if (!isKnown(uid) && arriving.length === 0 && (await isOld(folder))) await this.remove(uid)
     }
   }
 
@@ -97,6 +100,8 @@ export class DatasetStorage {
       return await work()
     } catch (error) {
       if (isFull(error)) throw noSpace('It became full.')
+      if (systemCode(error) === 'ENOENT')
+        throw new OrielError('not_found', 'The dataset was deleted.', { code: 'dataset_not_found' })
       if (isLocked(error))
         throw new OrielError('precondition_failed', 'The server may not write to its folder of datasets.', {
           code: 'folder_not_writable',

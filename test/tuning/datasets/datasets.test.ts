@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -9,7 +9,7 @@ import { exampleLine } from '../../../src/tuning/contract.ts'
 import { checkFile } from '../../../src/tuning/datasets/check.ts'
 import { Datasets } from '../../../src/tuning/datasets/datasets.ts'
 import { SeenHashes } from '../../../src/tuning/datasets/seen-hashes.ts'
-import type { Source } from '../../../src/tuning/datasets/storage.ts'
+import { DatasetStorage, type Source } from '../../../src/tuning/datasets/storage.ts'
 import { jsonl, pictureExample, textExample } from '../../support/examples.ts'
 import { shape } from '../../support/images.ts'
 import { memoryResources } from '../../support/memory-resources.ts'
@@ -139,6 +139,26 @@ describe('datasets', () => {
     await expect(lost).rejects.toMatchObject({ code: 'shutting_down' })
     const second = await open(folder, store)
     expect(await second.finish(await second.find('me', 'a'))).toMatchObject({ state: 'ready' })
+  })
+
+  it('leave nothing of files that a killed server received, or of datasets that nobody knows', async () => {
+    const folder = newFolder()
+    const storage = new DatasetStorage(folder)
+    await storage.receive('known', sent('a'), () => {})
+    await storage.receive('unknown', sent('a'), () => {})
+    const put = (name: string): string => {
+      writeFileSync(path.join(folder, 'known', name), 'a')
+      return path.join(folder, 'known', name)
+    }
+    const [old] = [put('arriving-old'), put('arriving-new')]
+    await storage.sweep((uid) => uid === 'known')
+    expect(readdirSync(folder).sort()).toEqual(['known', 'unknown'])
+    const hourAgo = Date.now() / 1000 - 3600
+    for (const file of [old, path.join(folder, 'known'), path.join(folder, 'unknown')])
+      utimesSync(file, hourAgo, hourAgo)
+    await storage.sweep((uid) => uid === 'known')
+    expect(readdirSync(folder)).toEqual(['known'])
+    expect(readdirSync(path.join(folder, 'known')).sort()).toEqual(['arriving-new', 'data.jsonl'])
   })
 
   it('become the folder of a job, with each picture once', async () => {
