@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { z } from 'zod'
 import { OrielError } from '../errors.ts'
 import { parseJson } from '../json.ts'
@@ -50,6 +51,8 @@ interface KeptOptions<Kept extends Item> {
   log: Logger
 }
 
+/** Things that are read in one turn of the event loop. */
+const readAtOnce = 100
 /** Of one change, with other servers that change the same. */
 const mostAttempts = 5
 
@@ -146,7 +149,8 @@ export class Keeper<Kept extends Item> {
   async #read(): Promise<void> {
     const { kind, schema, noun, merge, log } = this.#options
     const entries = new Map<string, { item: Kept; revision: number }>()
-    for (const { revision, body, account, id } of await this.#store.list(kind)) {
+    for (const [at, { revision, body, account, id }] of (await this.#store.list(kind)).entries()) {
+      if (at % readAtOnce === readAtOnce - 1) await nextTurn()
       const read = schema.safeParse(parseJson(body))
       const key = keyOf({ account, id })
       if (!read.success) {

@@ -60,8 +60,9 @@ export const fileEndpoints: readonly Endpoint[] = [
       let created: Dataset | undefined
       try {
         const fields = await readFileForm(request, async ({ name, source }) => {
-          created = await datasets.create(request.identity.account, { displayName: name.slice(0, 63) })
-          created = await datasets.receive(created, { name: name.slice(0, 200), bytes: null }, source)
+          const plain = plainName(name)
+          created = await datasets.create(request.identity.account, { displayName: plain.slice(0, 63) })
+          created = await datasets.receive(created, { name: plain, bytes: null }, source)
         })
         const { purpose, ...others } = fields
         if (purpose !== 'fine-tune')
@@ -142,6 +143,9 @@ export const fileEndpoints: readonly Endpoint[] = [
     }),
   },
 ]
+
+/** A name as files may have one on every system. */
+const plainName = (name: string): string => name.replace(/[\p{Cc}/\\]/gu, '_').slice(0, 200) || 'data.jsonl'
 
 const idOf = ({ uid }: Dataset): string => `file-${uid}`
 

@@ -1,6 +1,6 @@
 import { OrielError } from '../../errors.ts'
 import { type Still, stillOfUrl } from '../../media/index.ts'
-import { allowedFields, fail, found, isObject, listAt, objectAt, textAt } from './fields.ts'
+import { allowedFields, fail, fieldName, found, isObject, listAt, objectAt, textAt } from './fields.ts'
 import { readCalls, readTools, type ToolCall } from './tools.ts'
 
 /** A chat from which a model learns the answers. */
@@ -38,6 +38,8 @@ const roles = ['system', 'user', 'assistant', 'tool'] as const
 type Role = (typeof roles)[number]
 
 const mostMessages = 1000
+/** Of one message. */
+const mostParts = 1000
 const messageFields = ['role', 'content', 'name', 'weight', 'tool_calls', 'tool_call_id']
 
 /**
@@ -63,7 +65,7 @@ function readMessage(given: unknown, param: string, pictures: PictureBudget): Ex
   const message = objectAt(given, param)
   const stranger = Object.keys(message).find((name) => !messageFields.includes(name))
   if (stranger !== undefined)
-    throw fail(`${param}.${stranger.slice(0, 40)}`, `is not known. A message may have ${allowedFields(messageFields)}.`)
+    throw fail(`${param}.${fieldName(stranger)}`, `is not known. A message may have ${allowedFields(messageFields)}.`)
   const role = roleAt(message.role, `${param}.role`)
   const weight = weightAt(message.weight, role, `${param}.weight`)
   const calls =
@@ -120,6 +122,7 @@ function readContent(given: unknown, place: ContentPlace, pictures: PictureBudge
   if (mayBeEmpty && (given === undefined || given === null)) return []
   if (!Array.isArray(given)) throw fail(param, `is ${found(given)}; it must be a text or a list of parts.`)
   if (given.length === 0 && !mayBeEmpty) throw fail(param, 'is an empty list; it must have a part at least.')
+  if (given.length > mostParts) throw fail(param, `has ${given.length} parts; ${mostParts} are allowed.`)
   return given.map((part, at) => readPart(part, { ...place, param: `${param}[${at}]` }, pictures))
 }
 

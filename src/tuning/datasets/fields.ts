@@ -39,9 +39,8 @@ export function textAt(value: unknown, param: string): string {
 }
 
 export const allowedFields = (names: readonly string[]): string =>
-  names.length === 0
-    ? 'none'
-    : names
-        .slice(0, 12)
-        .map((name) => name.slice(0, 40))
-        .join(', ')
+  names.length === 0 ? 'none' : names.slice(0, 12).map(fieldName).join(', ')
+
+/** The name of a field as a message may have it. */
+export const fieldName = (name: string): string =>
+  /^[\w-]{1,40}$/.test(name) ? name : JSON.stringify(name.slice(0, 40))

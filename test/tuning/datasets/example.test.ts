@@ -85,6 +85,11 @@ describe('an example', () => {
       'messages[0].wieght is not known. A message may have role, content, name, weight, tool_calls, tool_call_id.',
     ],
     [
+      'a field that would write to a terminal',
+      { '\u001b[2J': 1 },
+      'messages is missing. Found the fields "\\u001b[2J".',
+    ],
+    [
       'a weight between',
       { messages: [{ role: 'assistant', content: 'a', weight: 0.5 }] },
       'messages[0].weight is 0.5; 0 and 1 are allowed.',
