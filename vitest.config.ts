@@ -21,7 +21,7 @@ const engine = [
   'test/tuning/datasets/{datasets,packer}.test.ts',
   'test/tuning/prepare/prepare.test.ts',
   'test/tuning/trainer-process.test.ts',
-  'test/tuning/jobs.test.ts',
+  'test/tuning/{jobs,pytorch}.test.ts',
   'test/upstreams/{attachments,cluster}.test.ts',
   'test/tuning/merge.test.ts',
   'test/encoders/{adapter,conformance,families,hearing,idefics3,pixtral,qwen,trial,video}.test.ts',
