@@ -10,7 +10,7 @@ const browser = 'test/browser/*.test.ts'
 const engine = [
   'test/{api,cli,pocket}/**/*.test.ts',
   'test/accounts/{accounts,cut-off,limits,processes}.test.ts',
-  'test/docs/{accounts,api,library,observability,recipes}.test.ts',
+  'test/docs/{accounts,api,tuning,library,observability,recipes}.test.ts',
   'test/deployments/{audio,configured,killed,loading,video}.test.ts',
   'test/deploy/{image,proxies,rolling}.test.ts',
   'test/engine/{calibration,crowd,engine,fatal-adapter,load,stateful}.test.ts',
