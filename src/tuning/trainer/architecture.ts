@@ -70,6 +70,7 @@ export function architectureOf(header: GgufHeader, file: string): Architecture {
   if (mode === undefined) throw refused(`models of the architecture ${name}`)
   const number = (key: string, fallback?: number): number => metadata.number(`${name}.${key}`, fallback)
   if (number('expert_count', 0) > 0) throw refused(`models with experts, as this ${name} is one`)
+  if (metadata.number('split.count', 1) > 1) throw refused('models whose decoder is in several files')
   const scaling = metadata.string(`${name}.rope.scaling.type`, 'linear')
   if (scaling !== 'none' && scaling !== 'linear') throw refused(`models whose positions are scaled by ${scaling}`)
   if (number('attention.temperature_scale', 0) !== 0) throw refused('models with a temperature of attention')

@@ -31,7 +31,7 @@ export interface NamedModule extends Module {
 }
 
 /** Memory of the process without weights, adapter and graph. */
-const ownBytes = 160e6
+const ownBytes = 200e6
 
 type TrainingPurpose = Exclude<Purpose, 'evaluation'>
 
