@@ -55,24 +55,29 @@ export const namesCommand = (said: string): boolean => said.includes('oriel pull
 export const isRight = ({ said, answer }: Outcome): boolean => said === answer || (declines(said) && declines(answer))
 
 /** Asks the server all cases at temperature 0, eight at a time. */
-export async function askAll(url: string, { images, cases }: HeldOut): Promise<Outcome[]> {
+export async function askAll(url: string, { images, cases }: HeldOut, model = 'pocket'): Promise<Outcome[]> {
   const outcomes: Outcome[] = []
   let next = 0
   const client = async () => {
     for (let one = cases[next++]; one !== undefined; one = cases[next++])
-      outcomes.push({ ...one, said: await ask(url, one, images) })
+      outcomes.push({ ...one, said: await ask(url, model, one, images) })
   }
   await Promise.all(Array.from({ length: 8 }, client))
   return outcomes
 }
 
-async function ask(url: string, { messages, schema, tool }: Case, images: readonly string[]): Promise<string> {
+async function ask(
+  url: string,
+  model: string,
+  { messages, schema, tool }: Case,
+  images: readonly string[],
+): Promise<string> {
   const part = (content: string | number) =>
     typeof content === 'string'
       ? { type: 'text', text: content }
       : { type: 'image_url', image_url: { url: images[content] } }
   const response = await postJson(`${url}/v1/chat/completions`, {
-    model: 'pocket',
+    model,
     temperature: 0,
     max_tokens: 48,
     messages: messages.map(({ role, content }) => ({
