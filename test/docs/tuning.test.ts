@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Command } from 'commander'
@@ -42,6 +42,7 @@ describe.skipIf(inputs(true, false))('docs/tuning.md, followed from the beginnin
   beforeAll(async () => {
     await writeParts(folder, 'parts', 50, 1)
     await writeParts(folder, 'held-out', 40, 99)
+    cpSync(path.join(root, 'examples/sample.png'), path.join(folder, 'examples/sample.png'))
   })
   afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -58,7 +59,7 @@ describe.skipIf(inputs(true, false))('docs/tuning.md, followed from the beginnin
     expect(before).toMatch(/^pocket +0\.0 % +40 +0$/m)
     const [, right] = /^parts +([\d.]+) % +40 +0$/m.exec(after ?? '') ?? []
     expect(Number(right)).toBeGreaterThanOrEqual(95)
-    expect(asked).toBe('- red leaf\n')
+    expect(asked).toBe('- red circle\n')
     expect(merged).toContain('parts.gguf')
   })
 })
