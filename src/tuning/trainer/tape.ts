@@ -76,14 +76,19 @@ export class Tape {
   readonly #ggml: Ggml
   readonly #context: Context
   readonly #graph: Graph
+  readonly #gradientScale: number
   #steps: Step[] | null
   #gradients = new Map<Value, Tensor>()
 
-  /** @param isTraining otherwise nothing is noted, and only the results are computed */
-  constructor(ggml: Ggml, context: Context, graph: Graph, isTraining: boolean) {
+  /**
+   * @param isTraining otherwise nothing is noted, and only the results are computed
+   * @param gradientScale what gradients are larger by on their way. Those of parameters are not
+   */
+  constructor(ggml: Ggml, context: Context, graph: Graph, isTraining: boolean, gradientScale: number) {
     this.#ggml = ggml
     this.#context = context
     this.#graph = graph
+    this.#gradientScale = gradientScale
     this.#steps = isTraining ? [] : null
   }
 
@@ -118,8 +123,9 @@ export class Tape {
     const added = ggml.mulMat(context, this.#turned(b), narrow)
     const learned = this.#note(added, plain.shape, 'parameters', (gradient) => {
       const back = ggml.scale(context, ggml.mulMat(context, b, gradient), scale)
-      this.#run(ggml.addInplace(context, gradientOfB, ggml.outProd(context, gradient, narrow)))
-      this.#run(ggml.addInplace(context, gradientOfA, ggml.outProd(context, x.tensor, back)))
+      const plainly = (tensor: Tensor): Tensor => ggml.scale(context, tensor, 1 / this.#gradientScale)
+      this.#run(ggml.addInplace(context, gradientOfB, ggml.outProd(context, gradient, plainly(narrow))))
+      this.#run(ggml.addInplace(context, gradientOfA, ggml.outProd(context, x.tensor, plainly(back))))
       this.#give(x, () => ggml.mulMat(context, this.#turned(a), back))
     })
     return this.add(plain, learned)
