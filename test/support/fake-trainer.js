@@ -31,7 +31,7 @@ const counts = { tokens: 100, learnedTokens: 10, images: 3, imageTokens: 30, tru
 say({ type: 'examples', ...examples, ...counts, steps, memoryBytes: 1e6 })
 say({ type: 'phase', phase: 'training', share: 0 })
 for (let step = begun + 1; step <= steps && !isStopped; step++) {
-  await sleep(behaviour === 'slow' ? 100 : 2)
+  await sleep(behaviour === 'slow' ? 40 : 2)
   if (behaviour === 'crashes' && step === 5) process.kill(process.pid, 'SIGSEGV')
   process.stderr.write('a line of its log\n')
   say({
@@ -40,8 +40,7 @@ for (let step = begun + 1; step <= steps && !isStopped; step++) {
   })
   if (step % 10 === 0) say({ type: 'evaluation', step, loss: 3 / step })
   mkdirSync(path.dirname(checkpoint), { recursive: true })
-  // Its last step is taken again: the server may have been killed before it read of it.
-  writeFileSync(`${checkpoint}.new`, String(step - 1))
+  writeFileSync(`${checkpoint}.new`, String(step))
   renameSync(`${checkpoint}.new`, checkpoint)
 }
 if (!isStopped) {

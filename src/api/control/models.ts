@@ -32,7 +32,7 @@ const common = {
   status: z.strictObject({ code: z.enum(['OK', 'FAILED_PRECONDITION']), message: z.string() }),
   public: z.boolean(),
   supportsLora: z.boolean(),
-  tunable: z.literal(false),
+  tunable: z.boolean().describe('Whether a fine-tuning job could train it.'),
   deployedModelRefs: z.array(reference).optional().describe('On which deployments an adapter is. Of one model only.'),
 }
 
@@ -71,7 +71,7 @@ export const modelEndpoints: readonly Endpoint[] = [
     query: listParameters,
     answer: accountModelList,
     handler:
-      ({ services: { deployments, machine } }) =>
+      ({ services: { deployments, machine, tuning } }) =>
       async (request): Promise<z.output<typeof accountModelList>> => {
         const account = paramOf(request, 'account')
         const uploads = (await machine.uploads.list()).filter(
@@ -79,8 +79,9 @@ export const modelEndpoints: readonly Endpoint[] = [
         )
         const models = (await deployments.list()).filter(isHere).filter(isFor(request.identity))
         const adapters = (await deployments.adapters()).filter(isUsable(request.identity))
+        const tunable = await Promise.all(models.map(({ id }) => tuning.jobs.canTrain(id)))
         const { entries, ...page } = pageOf<Shown>(request, [
-          ...models.map((model) => shown(model, account)),
+          ...models.map((model, at) => shown(model, account, tunable[at] === true)),
           ...adapters.map((adapter) => shownAdapter(adapter, account)),
           ...uploads.map(shownUpload),
         ])
@@ -106,9 +107,9 @@ export const modelEndpoints: readonly Endpoint[] = [
             .filter((one) => one.adapter === adapter.id && mayReach(request.identity, one.account))
           return masked({ ...shownAdapter(adapter, account), deployedModelRefs: own.map(refOf) }, readMaskOf(request))
         }
-        const { deployments } = services
+        const { deployments, tuning } = services
         const model = await ownModel(request.identity, name, () => deployments.describe(name))
-        return masked(shown(model, account), readMaskOf(request))
+        return masked(shown(model, account, await tuning.jobs.canTrain(model.id)), readMaskOf(request))
       },
   },
   {
@@ -163,7 +164,7 @@ async function adapterOf(request: FastifyRequest, { deployments }: AnswerService
   return all.filter(isUsable(request.identity)).find(({ id, aliases }) => id === name || aliases.includes(name))
 }
 
-function shown(model: ListedModel, account: string): z.output<typeof baseModel> {
+function shown(model: ListedModel, account: string, tunable: boolean): z.output<typeof baseModel> {
   const { id, title, description, error, contextTokens, inputs, tools, dimensions } = model
   return {
     name: `accounts/${account}/models/${id}`,
@@ -179,7 +180,7 @@ function shown(model: ListedModel, account: string): z.output<typeof baseModel> 
     supportsImageInput: inputs.includes('image'),
     supportsTools: tools,
     supportsLora: dimensions === undefined,
-    tunable: false,
+    tunable,
   }
 }
 

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
-import { type Dataset, problemsText } from '../../tuning/index.ts'
+import { type Dataset, problemsText, type TuningJob } from '../../tuning/index.ts'
 import { onDisk } from '../administration/on-disk.ts'
 import type { AnswerServices } from '../answering/answer.ts'
 import { readFileForm } from '../body/file-form.ts'
@@ -113,7 +113,15 @@ export const fileEndpoints: readonly Endpoint[] = [
     method: 'GET',
     summary: 'Get a file',
     answer: file,
-    handler: onDisk(async (request, services): Promise<File> => shown(await fileIn(request, services))),
+    handler: onDisk(async (request, services): Promise<File> => {
+      const job = await jobOf(request, services)
+      if (job === undefined) return shown(await fileIn(request, services))
+      const { bytes } = await services.tuning.jobs.historyFile(job)
+      return {
+        ...{ id: metricsFileOf(job), object: 'file', purpose: 'fine-tune-results', bytes, filename: 'metrics.jsonl' },
+        ...{ created_at: Math.floor(job.created / 1000), status: 'processed' },
+      }
+    }),
   },
   {
     ...one,
@@ -135,7 +143,11 @@ export const fileEndpoints: readonly Endpoint[] = [
     answer: null,
     otherType: 'application/octet-stream',
     handler: onDisk(async (request, services, { reply }) => {
-      const { bytes, open } = await services.tuning.datasets.file(await fileIn(request, services))
+      const { tuning } = services
+      const job = await jobOf(request, services)
+      const { bytes, open } = await (job === undefined
+        ? tuning.datasets.file(await fileIn(request, services))
+        : tuning.jobs.historyFile(job))
       return reply
         .headers({ 'content-length': bytes, 'content-disposition': 'attachment' })
         .type('application/octet-stream')
@@ -146,6 +158,19 @@ export const fileEndpoints: readonly Endpoint[] = [
 
 /** A name as files may have one on every system. */
 const plainName = (name: string): string => name.replace(/[\p{Cc}/\\]/gu, '_').slice(0, 200) || 'data.jsonl'
+
+const metricsFile = 'file-metrics-'
+
+/** The file of what happened in a job, as lines of JSON. */
+export const metricsFileOf = ({ id }: Pick<TuningJob, 'id'>): string => `${metricsFile}${id}`
+
+/** The job of which a request names that file. */
+async function jobOf(request: FastifyRequest, { tuning }: AnswerServices): Promise<TuningJob | undefined> {
+  const id = paramOf(request, 'file')
+  if (!id.startsWith(metricsFile)) return undefined
+  const jobs = (await tuning.jobs.list()).filter(({ account }) => mayReach(request.identity, account))
+  return jobs.find((job) => metricsFileOf(job) === id)
+}
 
 const idOf = ({ uid }: Dataset): string => `file-${uid}`
 

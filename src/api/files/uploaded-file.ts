@@ -7,6 +7,6 @@ export const uploadedFile = z.strictObject({
   bytes: z.int(),
   created_at: z.int().describe('Seconds since 1970.'),
   filename: z.string(),
-  purpose: z.literal('fine-tune'),
+  purpose: z.enum(['fine-tune', 'fine-tune-results']),
 })
 export type UploadedFile = z.output<typeof uploadedFile>

@@ -6,7 +6,7 @@ import { onDisk } from '../administration/on-disk.ts'
 import type { AnswerServices } from '../answering/answer.ts'
 import { mayReach, paramOf } from '../control/resources.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
-import { findFile } from '../files/files.ts'
+import { findFile, metricsFileOf } from '../files/files.ts'
 import { describeIgnored } from '../headers.ts'
 import { parseBody, parseStrictly, unknownParameters } from '../request/validation.ts'
 import { checkpointList, eventList, job, type jobEvent, jobList, newJob } from './schema.ts'
@@ -249,7 +249,7 @@ function shown(found: TuningJob, fileOf: (account: string, dataset: string) => s
     training_file: fileOf(account, found.dataset),
     validation_file: evaluationDataset === null ? null : fileOf(account, evaluationDataset),
     trained_tokens: isDone(found) ? progress.trainedTokens : null,
-    result_files: [],
+    result_files: found.started === null ? [] : [metricsFileOf(found)],
     hyperparameters,
     method: { type: 'supervised', supervised: { hyperparameters } },
     seed: how.seed,

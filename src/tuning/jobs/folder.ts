@@ -61,7 +61,15 @@ export class JobFolder {
 
   /** Removes what only training needs. What it made and what is known of it stay. */
   async clear(): Promise<void> {
-    for (const name of [files.train, files.evaluation, files.images, files.checkpoint, 'prepared'])
+    for (const name of [
+      files.train,
+      files.evaluation,
+      files.images,
+      files.checkpoint,
+      'prepared',
+      'progress.jsonl',
+      'progress.jsonl.read',
+    ])
       await rm(path.join(this.path, name), { recursive: true, force: true })
   }
 

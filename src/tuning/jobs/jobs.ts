@@ -154,6 +154,16 @@ export class Jobs {
     return job
   }
 
+  /** Whether a job could train a model. */
+  async canTrain(model: string): Promise<boolean> {
+    const card = await this.#around.model(model).catch(() => undefined)
+    if (card === undefined || card.embedding !== null) return false
+    return this.#around.trainerFor(card, undefined).then(
+      () => true,
+      () => false,
+    )
+  }
+
   /** Ends a job. It can be resumed. @throws OrielError `not_found`; `precondition_failed` if it is over */
   cancel(name: Name): Promise<TuningJob> {
     return this.#stop(name, 'cancelling', 'cancelled')

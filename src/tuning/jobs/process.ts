@@ -7,6 +7,7 @@ import { parseJson } from '../../json.ts'
 import { programFile } from '../../places.ts'
 import { type ProgressLine, progressLine } from '../contract.ts'
 import type { ExternalRun } from '../external/external.ts'
+import { ProgressFile } from './progress-file.ts'
 
 /** How a run of a trainer ended. */
 export interface Ended {
@@ -29,6 +30,8 @@ export interface Running {
 
 export interface Listeners {
   line(line: ProgressLine): void
+  /** All lines up to there have been told. */
+  read(bytes: number): void
   log(line: string): void
 }
 
@@ -44,14 +47,14 @@ const longestLine = 100_000
  * @param external another program; null: ours
  */
 export function startTrainer(external: ExternalRun | null, folder: string, listeners: Listeners): Running {
+  const progress = new ProgressFile(folder)
+  const output = progress.begin()
+  const around = surroundings(folder, output.fd)
   const child =
     external === null
-      ? startProcess(programFile('tuning/trainer-process'), { args: [folder], ...surroundings(folder) })
-      : startProcess(programFile('tuning/external/command-process'), {
-          args: external.words,
-          cwd: folder,
-          ...surroundings(folder),
-        })
+      ? startProcess(programFile('tuning/trainer-process'), { args: [folder], ...around })
+      : startProcess(programFile('tuning/external/command-process'), { args: external.words, cwd: folder, ...around })
+  output.close()
   if (child.pid !== undefined) lowerPriority(child.pid, niceness)
   // The last message wins: a trainer that fails says so before it ends.
   let failure: string | undefined
@@ -64,15 +67,19 @@ export function startTrainer(external: ExternalRun | null, folder: string, liste
     }
     if (data === undefined) listeners.log(text)
   }
-  const outputs = [linesOf(child.stdout, read), linesOf(child.stderr, listeners.log)]
   let deadline: NodeJS.Timeout | undefined
-  const ended = exitOf(child).then(async (exit): Promise<Ended> => {
+  const exited = exitOf(child).then((exit) => {
     clearTimeout(deadline)
     // What it has started ends with it.
     signalGroup(child, 'SIGKILL')
-    await Promise.all(outputs)
-    return { ...exit, failure }
+    return exit
   })
+  const take = (lines: readonly string[], bytes: number): void => {
+    for (const line of lines) read(line.slice(0, longestLine))
+    listeners.read(bytes)
+  }
+  const outputs = [progress.follow(exited, take), linesOf(child.stderr, listeners.log)]
+  const ended = Promise.all([exited, ...outputs]).then(([exit]): Ended => ({ ...exit, failure }))
   return {
     pid: child.pid ?? 0,
     stop() {
@@ -106,9 +113,9 @@ function isTrainerOf(pid: number, folder: string): boolean {
   }
 }
 
-const surroundings = (folder: string) => ({
+const surroundings = (folder: string, output: number) => ({
   // Its standard input ends when this process does, however that ends.
-  stdio: ['pipe', 'pipe', 'pipe'] as ['pipe', 'pipe', 'pipe'],
+  stdio: ['pipe', output, 'pipe'] as ['pipe', number, 'pipe'],
   // Its native code computes with threads of its own.
   env: { ...process.env, ORIEL_JOB_FOLDER: folder, UV_THREADPOOL_SIZE: '1' },
 })

@@ -1,13 +1,15 @@
 import { onAbort } from '../../abort.ts'
 import type { Deployments, Reserved } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
+import { parseJson } from '../../json.ts'
 import type { ModelCard } from '../../models/index.ts'
 import { bytesText } from '../../sizes.ts'
-import type { ProgressLine, TrainingConfig } from '../contract.ts'
+import { type ProgressLine, progressLine, type TrainingConfig } from '../contract.ts'
 import type { ExternalRun, ExternalTrainer } from '../external/external.ts'
 import type { JobFolder } from './folder.ts'
 import { outputOf } from './output.ts'
 import { type Ended, endOld, startTrainer } from './process.ts'
+import { ProgressFile } from './progress-file.ts'
 import type { JobProgress, TuningJob } from './record.ts'
 
 /** How a turn of a job ended. `stopped`: somebody asked for it, and it can go on from its checkpoint. */
@@ -51,7 +53,7 @@ export async function takeTurn(job: TuningJob, around: TurnAround, signal: Abort
     const config = configOf(job, around)
     await folder.writeConfig(config)
     const run = around.external === null ? null : await around.external.prepare(config, folder.path)
-    return await train(job, around, { reserved, run }, signal)
+    return await train(around, { reserved, run }, signal)
   } catch (error) {
     if (signal.aborted) return { type: 'stopped' }
     throw error
@@ -61,7 +63,6 @@ export async function takeTurn(job: TuningJob, around: TurnAround, signal: Abort
 }
 
 async function train(
-  job: TuningJob,
   around: TurnAround,
   { reserved, run }: { reserved: Reserved; run: ExternalRun | null },
   signal: AbortSignal,
@@ -77,7 +78,7 @@ async function train(
       running.kill()
     })
   }
-  let lastStep = job.progress.step
+  let lastStep = await lastStepOf(folder)
   const take = async (line: ProgressLine): Promise<void> => {
     if (line.type === 'step' && line.step <= lastStep) await folder.forgetSteps(line.step)
     if (line.type === 'step') lastStep = line.step
@@ -87,8 +88,12 @@ async function train(
     around.onProgress(progressOf(line))
     if (line.type !== 'phase') await folder.note(line)
   }
+  const progress = new ProgressFile(folder.path)
+  for (const line of await leftIn(progress)) await take(line)
+  await progress.noteRead(0)
   const running = startTrainer(run, folder.path, {
     line: (line) => inTurn(() => take(line)),
+    read: (bytes) => inTurn(() => progress.noteRead(bytes)),
     log: (line) => inTurn(() => folder.log(line)),
   })
   const removeListener = onAbort(signal, () => running.stop())
@@ -108,6 +113,20 @@ async function train(
     await running.ended
   }
 }
+
+/** The last step of which is known: the record of a job is kept less often. */
+async function lastStepOf(folder: JobFolder): Promise<number> {
+  let last = 0
+  for await (const one of folder.happened()) if (one.type === 'step') last = one.step
+  return last
+}
+
+/** What the last process has said of its steps while its server was killed. */
+const leftIn = async (progress: ProgressFile): Promise<ProgressLine[]> =>
+  (await progress.left()).flatMap((line) => {
+    const { data } = progressLine.safeParse(parseJson(line))
+    return data?.type === 'step' || data?.type === 'evaluation' ? [data] : []
+  })
 
 const stateOf = { preparing: 'validating', training: 'running', writing: 'writing' } as const
 
