@@ -19,7 +19,7 @@ const engine = [
   'test/language/json-schema.test.ts',
   'test/models/{catalogue,pull,url}.test.ts',
   'test/tuning/datasets/{datasets,packer}.test.ts',
-  'test/tuning/prepare/prepare.test.ts',
+  'test/tuning/prepare/{as-served,prepare}.test.ts',
   'test/tuning/{jobs,pytorch,trainer-process,demonstration/learns}.test.ts',
   'test/upstreams/{attachments,cluster}.test.ts',
   'test/tuning/merge.test.ts',

@@ -9,6 +9,7 @@ import { programFile } from '../../src/places.ts'
 import { type ProgressLine, progressLine } from '../../src/tuning/contract.ts'
 import { shape } from '../support/images.ts'
 import { assistant, type Job, jobFolder, user } from '../support/job-folder.ts'
+import { inputs } from '../support/long.ts'
 
 const folders: string[] = []
 let circle: Buffer
@@ -56,7 +57,7 @@ describe('the process of the built-in trainer', () => {
       expect((await stat(path.join(made.folder, 'output', file))).size).toBeGreaterThan(0)
   })
 
-  it.each(['SIGTERM', 'the end of its standard input'])(
+  it.each(inputs(['SIGTERM'], ['SIGTERM', 'the end of its standard input']))(
     'keeps a checkpoint at %s, and goes on from there without its preparations',
     async (how) => {
       const made = await job({ epochs: 40 })

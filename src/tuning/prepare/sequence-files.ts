@@ -28,7 +28,7 @@ const word = 4
 const spanBytes = 6 * word
 const indexBytes = 6 * word
 
-export const rowsFile = 'rows'
+const rowsFile = 'rows'
 const fileOf = (folder: string, name: string, kind: 'sequences' | 'index') => path.join(folder, `${name}.${kind}`)
 
 /** A file that is written from its start to its end. */
