@@ -37,7 +37,7 @@ export class Computer {
     this.ggml = ggml
     this.cpu = cpu
     this.#freePool = () => pool?.free()
-    this.#threads = new ThreadCount(threads, performance.now())
+    this.#threads = new ThreadCount(threads)
   }
 
   /**
@@ -56,7 +56,7 @@ export class Computer {
       const begun = performance.now()
       const status = this.ggml.compute(scheduler, graph)
       const ended = performance.now()
-      if (work > 0) this.#threads.took((ended - begun) / work, ended)
+      if (work > 0) this.#threads.took(ended - begun, work, ended)
       if (status !== 0) throw new Error(`ggml could not compute a graph of the trainer (status ${status})`)
       return read()
     })

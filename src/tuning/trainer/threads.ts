@@ -1,5 +1,5 @@
-/** Between two trials of another number, in ms. */
-const tryEvery = 10_000
+/** Between two trials of another number, in ms, and compared with how long the last one took. */
+const tryEvery = { least: 10_000, durations: 10 }
 
 /**
  * How many threads compute. They wait for each other a thousand times in a graph, and each time for as long as others have
@@ -13,46 +13,46 @@ export class ThreadCount {
   readonly #times: number[] = []
   #best = 0
   #current = 0
-  #triedAt: number
+  #nextTrial = 0
   /** Whether the next trial is with fewer threads. */
   #isNextFewer = true
 
-  constructor(most: number, now: number) {
+  constructor(most: number) {
     const counts = [most]
     for (let count = most; count > 1; ) {
       count = Math.ceil(count / 2)
       counts.push(count)
     }
     this.#counts = counts
-    this.#triedAt = now - tryEvery
   }
 
   get count(): number {
     return this.#counts[this.#current] ?? 1
   }
 
-  /** @param time for a unit of work with `count` threads, in ms @param now in ms */
-  took(time: number, now: number): void {
-    this.#times[this.#current] = time
-    const best = this.#times[this.#best] ?? Number.POSITIVE_INFINITY
+  /**
+   * @param duration of a run with `count` threads, in ms
+   * @param work how much it computed, in any unit
+   * @param now its end, in ms
+   */
+  took(duration: number, work: number, now: number): void {
+    const before = this.#times[this.#best] ?? Number.POSITIVE_INFINITY
+    this.#times[this.#current] = duration / work
     if (this.#current !== this.#best) {
-      const isBetter = time < best
-      // What is better by more threads or fewer may be even better by more of the same.
-      if (isBetter) {
+      if (duration / work < before) {
+        // What is better with more threads or fewer may be even better with more of the same.
         this.#isNextFewer = this.#current > this.#best
         this.#best = this.#current
-        this.#triedAt = now - tryEvery
+        this.#nextTrial = now
       } else {
         this.#current = this.#best
         this.#isNextFewer = !this.#isNextFewer
+        this.#nextTrial = now + Math.max(tryEvery.least, tryEvery.durations * duration)
       }
     }
-    if (now - this.#triedAt < tryEvery) return
-    const next = [this.#best + (this.#isNextFewer ? 1 : -1), this.#best + (this.#isNextFewer ? -1 : 1)].find(
-      (index) => index >= 0 && index < this.#counts.length,
-    )
-    if (next === undefined) return
-    this.#current = next
-    this.#triedAt = now
+    if (now < this.#nextTrial) return
+    const way = this.#isNextFewer ? 1 : -1
+    const next = [this.#best + way, this.#best - way].find((index) => index >= 0 && index < this.#counts.length)
+    if (next !== undefined) this.#current = next
   }
 }
