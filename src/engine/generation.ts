@@ -273,6 +273,8 @@ export interface PromptInputs {
   readonly positions: Int32Array
   /** Where embeddings stand, in order. `place` is the attachment's index among those of the prompt. */
   readonly spans: readonly EmbeddedCells[]
+  /** As in `PromptUsage`. */
+  readonly attachmentTokens: readonly number[]
   /** Whether it has more cells than were asked for, which are left out. */
   readonly cut: boolean
 }

@@ -100,7 +100,11 @@ export function createIntake(
 }
 
 /** @param most cells; later ones are left out */
-function inputsOf({ cells, spans, positions }: PromptCells, most: number, grids: boolean): PromptInputs {
+function inputsOf(
+  { cells, spans, positions, attachmentTokens }: PromptCells,
+  most: number,
+  grids: boolean,
+): PromptInputs {
   const count = Math.min(cells.length, most)
   const places = new Int32Array((grids ? 4 : 1) * count)
   for (let cell = 0; cell < count; cell++) {
@@ -115,6 +119,7 @@ function inputsOf({ cells, spans, positions }: PromptCells, most: number, grids:
     tokens: Int32Array.from(cells.subarray(0, count), (cell) => Math.max(-1, cell)),
     positions: places,
     spans: spans.filter(({ start }) => start < count).map(({ key, place, start, end }) => ({ key, place, start, end })),
+    attachmentTokens,
     cut: cells.length > count,
   }
 }

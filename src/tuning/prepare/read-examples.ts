@@ -94,7 +94,9 @@ function count(counts: Counts, { sequences, truncated, images }: Read): void {
   for (const { prompt, cells, stretches } of sequences) {
     counts.tokens += cells
     for (const [start, end] of stretches) counts.learnedTokens += end - start
-    for (const { start, end } of prompt.spans) if (end <= cells) counts.imageTokens += end - start
+    // With the marks around an image, as requests count it.
+    const whole = new Set(prompt.spans.flatMap(({ place, end }) => (end <= cells ? place : [])))
+    for (const place of whole) counts.imageTokens += prompt.attachmentTokens[place] ?? 0
   }
 }
 

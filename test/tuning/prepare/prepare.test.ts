@@ -73,7 +73,6 @@ describe('examples that are prepared', () => {
     expect(counts).toMatchObject({ examples: 2, evaluation: 0, images: 3, truncated: 0, dropped: 0 })
     expect(counts.tokens).toBe(sum(sequences.lengths))
     expect(counts.learnedTokens).toBe(sum(sequences.learned))
-    expect(counts.imageTokens).toBe(all(prepared).flatMap(({ tokens }) => [...tokens].filter((one) => one < 0)).length)
     // Counting them encodes nothing, and says the same.
     expect(await examine(job)).toEqual(counts)
     sequences.close()
@@ -81,7 +80,7 @@ describe('examples that are prepared', () => {
 
   it('have the tokens and the embeddings that requests have', async () => {
     const job = await jobOf([[user(circle, 'What is this?'), assistant('A red circle.')]])
-    const { sequences } = await prepare(job)
+    const { sequences, counts } = await prepare(job)
     const { tokens, positions, spans } = sequences.read(0)
     const reader = await job.open()
     const media = await reader.load([{ kind: 'image', bytes: circle, param: '', detail: 'auto' }], never)
@@ -105,6 +104,7 @@ describe('examples that are prepared', () => {
     expect([...tokens.subarray(0, served.promptTokens)]).toEqual(served.tokens.map((one) => one?.id ?? -1))
     expect([...positions]).toEqual(Array.from(tokens, (_, at) => at))
     expect(spans.map(({ start }) => start)).toEqual(served.spans.map(({ start }) => start))
+    expect(counts.imageTokens).toBe(served.attachmentTokens[0])
     const [attachment] = media[0] ?? []
     if (attachment === undefined) throw new Error('there is no image')
     const [rows] = [...(await engine.encode(attachment, 'test', never)).values()]
