@@ -4,8 +4,9 @@ import { Autoscaler } from './autoscaler.ts'
 import { embeds, type Served } from './embedder.ts'
 import type { MemoryPlan } from './memory-plan.ts'
 import type { DeploymentRecord, Wanted } from './record.ts'
-import { type Keeping, Replica, type ReplicaState, type SharedServices } from './replica.ts'
+import { type Keeping, Replica, type ReplicaState } from './replica.ts'
 import { noTraces, Router, type Traces } from './routing.ts'
+import type { SharedServices } from './starter.ts'
 
 /** The replicas of a deployment by what they do. */
 export interface ReplicaCounts {

@@ -31,8 +31,9 @@ import {
 } from './names.ts'
 import type { DeploymentRecord } from './record.ts'
 import { noDeployment } from './registry.ts'
-import type { ReplicaState, Starter } from './replica.ts'
+import type { ReplicaState } from './replica.ts'
 import { noTraces, tracesOf } from './routing.ts'
+import type { Starter } from './starter.ts'
 import { besideThose, NamesHere, noUpstreams, type UpstreamModels, type UpstreamStatus } from './upstream-models.ts'
 
 /** Default share of the memory that is free at the start that models may take. */

@@ -1,55 +1,16 @@
 import { onAbort, orAborted } from '../abort.ts'
-import type { Config } from '../config.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import { cancelled, OrielError, shuttingDown } from '../errors.ts'
-import type { Logger } from '../log.ts'
 import type { ModelCard } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
 import type { Served } from './embedder.ts'
-import type { MemoryBudget, Resident } from './memory-budget.ts'
+import { failurePauses, isBroken, replaced, whyNotLoaded } from './load-failure.ts'
+import type { Resident } from './memory-budget.ts'
 import type { MemoryPlan } from './memory-plan.ts'
-
-/** Makes a model answer or embed. @throws OrielError */
-export type Starter = (card: ModelCard, start: Start) => Promise<Served>
-
-interface Start {
-  plan: MemoryPlan
-  /** Receives the share of the model that is loaded, 0 to 1. */
-  onProgress(share: number): void
-  /** Whether the model's files are as the card says. To be asked before they are loaded again. @throws OrielError if they cannot be */
-  isCurrent(): Promise<boolean>
-  /**
-   * To be called when the backend has ended by itself and will not answer again.
-   * @param error why; undefined if the files have changed
-   * @returns what its requests are told
-   */
-  onLost(error: unknown): OrielError
-  /** To be called when the model takes attachments from now on. */
-  onOpened(): void
-  /** Receives the bytes of all adapters that are loaded, and of the encoders with one. */
-  onAdapters(bytes: number): void
-  /** To be called when it cannot take attachments, though it answers texts. */
-  onUnopened(error: OrielError): void
-  /** Ends the start. */
-  signal: AbortSignal
-}
-
-export interface SharedServices {
-  budget: MemoryBudget
-  start: Starter
-  /** Reads the files of a model again. @throws OrielError if they cannot be loaded */
-  reread(card: ModelCard): Promise<ModelCard>
-  config: Config['loading']
-  log: Logger
-}
+import type { SharedServices } from './starter.ts'
 
 export type ReplicaState = 'available' | 'loading' | 'loaded' | 'failed'
 
-/**
- * Pause before a failed load is tried again, in ms: the last one for files that cannot be loaded, unless they change; for a
- * process that died the first one, which doubles with each. A model whose encoders alone failed stays for the last one.
- */
-const failurePauses = { first: 1000, last: 30_000 }
 /** `Retry-After` for a client whose wait was too long, in seconds. */
 const retryAfter = 10
 /** Minimum time between log lines about a load, in ms. */
@@ -323,7 +284,7 @@ export class Replica implements Resident {
   #fail(error: unknown): OrielError {
     const { first, last } = failurePauses
     const pause = isBroken(error) ? last : Math.min(last, first * 2 ** this.#failures++)
-    const reason = this.#reasonOf(error, pause)
+    const reason = whyNotLoaded(this.card, error, pause)
     this.#failure = { error: reason, until: performance.now() + pause }
     this.#services.log.error({ model: this.card.id, error: String(error) }, 'a model could not be loaded')
     this.#refuse(reason)
@@ -357,15 +318,6 @@ export class Replica implements Resident {
     this.#refuse(reason)
     this.#services.budget.release(this)
     return reason
-  }
-
-  #reasonOf(error: unknown, pause: number): OrielError {
-    const known = error instanceof OrielError ? error.message : 'the server met an unexpected error.'
-    const message = `The model ${this.card.id} could not be loaded: ${known}`
-    const details = { code: 'model_not_loaded', cause: error }
-    return isBroken(error)
-      ? new OrielError('precondition_failed', message, details)
-      : new OrielError('engine_failed', message, { ...details, retryAfter: pause / 1000 })
   }
 
   #tooLong(timeoutMs: number): OrielError {
@@ -421,12 +373,3 @@ export class Replica implements Resident {
     }, idleMs).unref()
   }
 }
-
-/** Whether a model's files are to blame, which stay as they are. A process that died may live the next time. */
-const isBroken = (error: unknown): boolean => error instanceof OrielError && error.kind !== 'internal'
-
-const replaced = ({ id }: ModelCard): OrielError =>
-  new OrielError('engine_failed', `The files of the model ${id} have changed. Send the request again.`, {
-    code: 'model_changed',
-    retryAfter: 1,
-  })
