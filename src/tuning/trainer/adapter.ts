@@ -139,7 +139,6 @@ export class Adapter {
       b: view(this.parameters, outputs, second),
       gradientOfA: view(this.gradients, inputs, start),
       gradientOfB: view(this.gradients, outputs, second),
-      rank: this.#padded,
       scale: this.scale,
     }
   }

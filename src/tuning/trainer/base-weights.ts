@@ -112,9 +112,9 @@ function weightsIn(ggml: Ggml, places: ReadonlyMap<string, Place>, isTied: boole
   const raw = new Uint8Array(rowBytes)
   return {
     matrix(name: string): Frozen {
-      const { held, turned, rows, columns } = find(isTied && name === 'output.weight' ? embeddings : name)
+      const { held, turned, rows } = find(isTied && name === 'output.weight' ? embeddings : name)
       if (turned === null) throw new Error(`${name} is not held for products`)
-      return { matrix: held, turned, inputs: columns, outputs: rows }
+      return { matrix: held, turned, outputs: rows }
     },
     vector: (name: string): Tensor | null => places.get(name)?.held ?? null,
     embed(token: number, into: Float32Array): void {

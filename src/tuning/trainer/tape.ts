@@ -14,7 +14,6 @@ export type Shape = readonly [number, number, number, number]
 export interface Frozen {
   readonly matrix: Tensor
   readonly turned: Tensor
-  readonly inputs: number
   readonly outputs: number
 }
 
@@ -26,7 +25,6 @@ export interface Pair {
   readonly b: Tensor
   readonly gradientOfA: Tensor
   readonly gradientOfB: Tensor
-  readonly rank: number
   /** What both products together are multiplied with. */
   readonly scale: number
 }
