@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { appendFile, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { appendFile, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
@@ -59,18 +59,10 @@ export class JobFolder {
     await rm(gone, { recursive: true, force: true })
   }
 
-  /** Removes what only training needs. What it made and what is known of it stay. */
+  /** Removes all but what is known of it: its adapter is in the library. */
   async clear(): Promise<void> {
-    for (const name of [
-      files.train,
-      files.evaluation,
-      files.images,
-      files.checkpoint,
-      'prepared',
-      'progress.jsonl',
-      'progress.jsonl.read',
-    ])
-      await rm(path.join(this.path, name), { recursive: true, force: true })
+    for (const name of await readdir(this.path))
+      if (![historyName, logName].includes(name)) await rm(path.join(this.path, name), { recursive: true, force: true })
   }
 
   /** Whether the examples are all there: their file appears when it is whole. */
