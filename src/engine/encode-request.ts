@@ -1,3 +1,4 @@
+import { cancelled } from '../errors.ts'
 import type { AttachmentSpan } from './prompt-cells.ts'
 
 /** A request whose attachments are encoded. */
@@ -53,5 +54,39 @@ export class EncodeRequest implements Encodable {
       all.set(key, embeddings)
     }
     return all
+  }
+}
+
+/** The requests for embeddings of an engine. They need nothing but its encoder. */
+export class EncodeRequests {
+  readonly #requests = new Map<number, EncodeRequest>()
+
+  get size(): number {
+    return this.#requests.size
+  }
+
+  get all(): Iterable<EncodeRequest> {
+    return this.#requests.values()
+  }
+
+  add(request: EncodeRequest): void {
+    this.#requests.set(request.id, request)
+  }
+
+  cancel(id: number): void {
+    this.#requests.get(id)?.abort.abort()
+  }
+
+  /** Takes out those that have all of their embeddings, were cancelled or have failed. */
+  *settled(): Iterable<{ id: number; embeddings: Map<string, Float32Array> } | { id: number; failure: unknown }> {
+    for (const request of this.#requests.values()) {
+      const { id, over, abort, failure } = request
+      const embeddings = over ? undefined : request.complete()
+      if (!over && embeddings === undefined) continue
+      this.#requests.delete(id)
+      yield embeddings === undefined
+        ? { id, failure: abort.signal.aborted ? cancelled() : failure }
+        : { id, embeddings }
+    }
   }
 }

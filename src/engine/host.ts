@@ -1,6 +1,5 @@
 import { onAbort } from '../abort.ts'
 import { fromWire } from '../children/index.ts'
-import { type Deferred, deferred } from '../deferred.ts'
 import { cancelled, OrielError, shuttingDown } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { EmbeddedText, EmbeddingEngine, TextRequest } from './embedding.ts'
@@ -28,6 +27,7 @@ import { type PackedCount, unpackTokens } from './packed-tokens.ts'
 import { mergeText, type Payload, type Payloads, type Pending, phaseOf, separatePayloads } from './pending.ts'
 import { Previews } from './preview.ts'
 import type { FromEngine, LoadOptions, ToEngine } from './protocol.ts'
+import { type Question, Questions } from './questions.ts'
 
 export interface EngineOptions extends LoadOptions, Partial<Surroundings> {
   log: Logger
@@ -76,16 +76,6 @@ async function started(
   }
 }
 
-/** A question that the engine has, or will have when it runs again. */
-interface Asked {
-  readonly question: ToEngine
-  readonly answer: Deferred<unknown>
-  /** As those of a request. */
-  readonly payloads: Payloads
-  /** Whether another process may answer it: it is not about this one, and no process has died under it. */
-  movable: boolean
-}
-
 class EngineHost implements Engine, EmbeddingEngine {
   readonly #process: KeptProcess
   readonly #log: Logger
@@ -98,8 +88,7 @@ class EngineHost implements Engine, EmbeddingEngine {
   readonly #visionBytes: number
   readonly #onAdapters: (bytes: number) => void
   readonly #running = new Map<number, Pending>()
-  /** Questions that the engine has not answered: counts, texts to embed, and states. */
-  readonly #asked = new Map<number, Asked>()
+  readonly #questions = new Questions((message) => this.#send(message))
   #nextId = 1
 
   constructor(options: LoadOptions, around: Surroundings) {
@@ -125,7 +114,7 @@ class EngineHost implements Engine, EmbeddingEngine {
         this.#tellAdapters()
         this.#adapters.reload()
         for (const [id, { request }] of this.#running) this.#send({ type: 'generate', id, request })
-        for (const { question } of this.#asked.values()) this.#send(question)
+        this.#questions.askAgain()
       },
       receive: (message) => this.#receive(message),
       died: () => {
@@ -134,9 +123,9 @@ class EngineHost implements Engine, EmbeddingEngine {
       },
       ended: (reason) => {
         for (const id of this.#running.keys()) this.#fail(id, reason)
-        this.#failQuestions(reason)
+        this.#questions.failAll(reason)
       },
-      isBusy: () => this.#running.size + this.#asked.size > 0,
+      isBusy: () => this.#running.size + this.#questions.size > 0,
     })
   }
 
@@ -236,12 +225,13 @@ class EngineHost implements Engine, EmbeddingEngine {
   async encode(piece: EngineAttachment, client: string, signal: AbortSignal): Promise<Embeddings> {
     await this.#process.whenReady(signal)
     const { prompt, payloads } = separatePayloads([piece])
-    return this.#until(signal, (id) => ({ type: 'encode', id, request: { prompt, client } }), payloads)
+    const question = { type: 'encode', id: this.#nextId++, request: { prompt, client } } as const
+    return this.#questions.until(signal, question, payloads)
   }
 
   async embed(request: TextRequest, signal: AbortSignal): Promise<EmbeddedText> {
     await this.#process.whenReady(signal)
-    return this.#until(signal, (id) => ({ type: 'embed', id, request }))
+    return this.#questions.until(signal, { type: 'embed', id: this.#nextId++, request })
   }
 
   async loadAdapter(adapter: AdapterFiles, signal?: AbortSignal): Promise<void> {
@@ -262,31 +252,14 @@ class EngineHost implements Engine, EmbeddingEngine {
     return this.#ask((id) => ({ type: 'state', id }))
   }
 
-  #ask<Answer>(
-    questionOf: (id: number) => ToEngine,
-    { id = this.#nextId++, payloads = new Map() }: { id?: number; payloads?: Payloads } = {},
-  ): Promise<Answer> {
-    const answer = deferred<Answer>()
-    const question = questionOf(id)
-    this.#asked.set(id, { question, answer, payloads, movable: question.type !== 'state' })
-    this.#send(question)
-    return answer.promise
-  }
-
-  /** Asks what is answered late, and takes it back when the signal aborts. */
-  #until<Answer>(signal: AbortSignal, questionOf: (id: number) => ToEngine, payloads?: Payloads): Promise<Answer> {
-    const id = this.#nextId++
-    const removeListener = onAbort(signal, () => {
-      this.#asked.get(id)?.answer.reject(cancelled())
-      if (this.#asked.delete(id)) this.#send({ type: 'cancel', id })
-    })
-    return this.#ask<Answer>(questionOf, { id, ...(payloads && { payloads }) }).finally(removeListener)
+  #ask<Answer>(questionOf: (id: number) => Question): Promise<Answer> {
+    return this.#questions.ask(questionOf(this.#nextId++))
   }
 
   async close(): Promise<void> {
     this.#previews.close()
     for (const { queue } of this.#running.values()) queue.fail(shuttingDown())
-    this.#failQuestions(shuttingDown())
+    this.#questions.failAll(shuttingDown())
     await this.#process.close()
   }
 
@@ -323,8 +296,7 @@ class EngineHost implements Engine, EmbeddingEngine {
       const payloads = this.#payloadsOf(message.id)
       for (const payload of payloads?.get(message.hash) ?? []) payload.letGo()
       payloads?.delete(message.hash)
-      const asked = this.#asked.get(message.id)
-      if (asked !== undefined) asked.movable = false
+      this.#questions.hold(message.id)
       const pending = this.#taken(message.id)
       pending?.onPhase(phaseOf(pending))
     } else if (message.type === 'entering') {
@@ -334,8 +306,7 @@ class EngineHost implements Engine, EmbeddingEngine {
       this.#adaptedEncoders = message.encoders
       this.#tellAdapters()
     } else if (message.type === 'answer') {
-      this.#asked.get(message.id)?.answer.resolve(message.answer)
-      this.#asked.delete(message.id)
+      this.#questions.answer(message.id, message.answer)
     } else if (message.type === 'failed' && message.id !== null) {
       const error = fromWire(message.error)
       logCause(this.#log, message.error, 'a request failed in the engine')
@@ -382,14 +353,13 @@ class EngineHost implements Engine, EmbeddingEngine {
   }
 
   #payloadsOf(id: number): Payloads | undefined {
-    return (this.#running.get(id) ?? this.#asked.get(id))?.payloads
+    return this.#running.get(id)?.payloads ?? this.#questions.payloadsOf(id)
   }
 
   #fail(id: number, error: OrielError): void {
     this.#running.get(id)?.queue.fail(error)
     this.#running.delete(id)
-    this.#asked.get(id)?.answer.reject(error)
-    this.#asked.delete(id)
+    this.#questions.fail(id, error)
   }
 
   /** The adapter that a dead process was loading is not given to the next one. */
@@ -399,11 +369,7 @@ class EngineHost implements Engine, EmbeddingEngine {
     if (key === undefined) return
     const reason = this.#adapters.condemn(key)
     this.#log.error({ error: reason.message }, 'an adapter ended the engine')
-    for (const [id, { question, answer }] of this.#asked) {
-      if (question.type !== 'adapter' || question.key !== key) continue
-      this.#asked.delete(id)
-      answer.reject(reason)
-    }
+    this.#questions.failAdapter(key, reason)
   }
 
   /**
@@ -415,18 +381,7 @@ class EngineHost implements Engine, EmbeddingEngine {
       if (!pending.movable) this.#fail(id, lost())
       pending.movable = false
     }
-    for (const [id, asked] of this.#asked) {
-      if (!asked.movable) {
-        asked.answer.reject(lost())
-        this.#asked.delete(id)
-      }
-      asked.movable = false
-    }
-  }
-
-  #failQuestions(error: OrielError): void {
-    for (const { answer } of this.#asked.values()) answer.reject(error)
-    this.#asked.clear()
+    this.#questions.lose(lost())
   }
 
   #send(message: ToEngine): void {

@@ -9,7 +9,7 @@ import { type Admission, admissions, planPreemption } from './admission.ts'
 import { Arrivals } from './arrivals.ts'
 import { ChunkSize } from './chunk-size.ts'
 import type { Cores } from './cores.ts'
-import type { EncodeRequest } from './encode-request.ts'
+import { EncodeRequests } from './encode-request.ts'
 import { type Candidates, EncodeTurns, type PayloadSource } from './encode-turns.ts'
 import type { AttachmentEncoder } from './encoder.ts'
 import type {
@@ -81,8 +81,7 @@ export class Scheduler {
   readonly #arrivals: Arrivals
   readonly #queue: Queue
   readonly #requests = new Map<number, EngineRequest>()
-  /** Requests for embeddings, which need nothing but the encoder. */
-  readonly #encoding = new Map<number, EncodeRequest>()
+  readonly #encoding = new EncodeRequests()
   /** Sequences with a slot, in the order of their admission. */
   #active: Sequence[] = []
   #stepping = false
@@ -160,7 +159,7 @@ export class Scheduler {
     const read = (): boolean => {
       const { done, value: request } = reading.next()
       if (!done) return false
-      this.#encoding.set(id, request)
+      this.#encoding.add(request)
       this.#turns?.wake()
       this.#wake()
       return true
@@ -186,7 +185,7 @@ export class Scheduler {
   cancel(id: number): void {
     if (this.#arrivals.delete(id)) this.#refuse(id, cancelled())
     this.#requests.get(id)?.abort.abort()
-    this.#encoding.get(id)?.abort.abort()
+    this.#encoding.cancel(id)
     this.#wake()
   }
 
@@ -268,14 +267,10 @@ export class Scheduler {
       for (const sequence of request.sequences) if (!sequence.ended) this.#release(sequence)
       this.#forgetRequest(request)
     }
-    for (const request of this.#encoding.values()) {
-      const { id, over, abort, failure } = request
-      const embeddings = over ? undefined : request.complete()
-      if (!over && embeddings === undefined) continue
-      this.#encoding.delete(id)
+    for (const settled of this.#encoding.settled()) {
       this.#candidatesChanged = true
-      if (embeddings === undefined) this.#port.fail(id, abort.signal.aborted ? cancelled() : failure)
-      else this.#port.answer(id, embeddings)
+      if ('embeddings' in settled) this.#port.answer(settled.id, settled.embeddings)
+      else this.#port.fail(settled.id, settled.failure)
     }
   }
 
@@ -321,7 +316,7 @@ export class Scheduler {
   /** Embeddings take memory too, so of the queue only as many requests are encoded as would fill the KV memory. */
   #candidates(): Candidates {
     const running = new Set(this.#active.map(({ request }) => request))
-    const next = [...this.#queue.next(this.#kv.memory.cells, running), ...this.#encoding.values()]
+    const next = [...this.#queue.next(this.#kv.memory.cells, running), ...this.#encoding.all]
     return { running: [...running], next }
   }
 
