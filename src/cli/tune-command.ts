@@ -20,6 +20,7 @@ export function addTuneCommand(program: Command): void {
     .option('--rank <number>', 'the rank of the adapter, 4 to 64', rank)
     .option('--batch <number>', 'examples of a step', count)
     .option('--max-context-length <tokens>', 'tokens of an example; longer ones are cut', count)
+    .option('--projector', 'train the projector, too: what the model makes of what it sees')
     .option('--early-stop', 'end when the evaluation loss falls no more')
     .addOption(new Option('--trainer <trainer>', 'what trains (default built-in)').choices(['built-in', 'external']))
     .option('--resume <job>', 'go on with a job that was stopped, or that failed')

@@ -26,6 +26,7 @@ export interface TuneFlags {
   batch?: number
   maxContextLength?: number
   earlyStop?: boolean
+  projector?: boolean
   trainer?: string
   resume?: string
   server?: string
@@ -123,6 +124,7 @@ async function begin(file: string, flags: TuneFlags, client: Client): Promise<st
     evalAutoCarveout: flags.carveOut,
     ...{ baseModel: flags.base, warmStartFrom: flags.warmStart, outputModel: output, trainer: flags.trainer },
     ...{ epochs: flags.epochs, learningRate: flags.learningRate, loraRank: flags.rank, earlyStop: flags.earlyStop },
+    trainProjector: flags.projector,
     ...{ batchSizeSamples: flags.batch, maxContextLength: flags.maxContextLength },
   }
   try {

@@ -12,7 +12,7 @@ export interface Metadata {
   /** The numbers of an array; empty if there is no such key. */
   numbers(key: string): readonly number[]
   /** A number that holds for all layers, or an own one for each: of this layer. */
-  ofLayer(key: string, layer: number): number
+  ofLayer(key: string, layer: number, fallback?: number): number
   /** As `numbers`, for whole numbers. */
   integers(key: string): readonly number[]
   /** A tensor's shape as a matrix; null if there is no such tensor. */
@@ -54,11 +54,11 @@ export function metadataOf({ metadata, tensors }: GgufHeader, file: string): Met
     number: (key, fallback) => get(key, (value) => (typeof value === 'number' ? value : undefined), fallback),
     boolean: (key, fallback) => get(key, (value) => (typeof value === 'boolean' ? value : undefined), fallback),
     numbers,
-    ofLayer: (key, layer) =>
+    ofLayer: (key, layer, fallback) =>
       get(
         key,
         (value) => (typeof value === 'number' ? value : typeof value === 'object' ? value.numbers?.[layer] : undefined),
-        undefined,
+        fallback,
       ),
     integers(key) {
       const found = numbers(key)

@@ -18,6 +18,7 @@ import type { JobsAround } from './jobs/around.ts'
 import { checkMemory } from './jobs/turn.ts'
 import { readingOf } from './prepare/index.ts'
 import { architectureOf } from './trainer/architecture.ts'
+import { projectorOf } from './trainer/projector.ts'
 
 export interface JobsOptions {
   readonly config: Config
@@ -105,16 +106,22 @@ export async function aroundJobs(options: JobsOptions): Promise<JobsAround> {
       return memoryBytes || Math.floor(Math.min(budget / 2, reckonedBytes(card)))
     },
 
-    async trainerFor({ decoder }, wanted) {
-      if (wanted === 'external' && !external.isSet) throw noExternal()
-      if (wanted === 'external') return wanted
+    async trainerFor({ decoder, projector }, { trainer, hyperparameters }) {
+      const trainsProjector = hyperparameters?.trainProjector === true
+      const canBeExternal = external.isSet && (!trainsProjector || external.trainsProjector)
+      if (trainer === 'external' && !external.isSet) throw noExternal()
+      if (trainer === 'external' && !canBeExternal) throw noProjector()
+      if (trainer === 'external') return trainer
+      let part = 'baseModel'
       try {
         architectureOf(await headerOf(decoder), decoder)
+        part = 'trainProjector'
+        if (trainsProjector) await projectorOf(projector)
         return 'built-in'
       } catch (error) {
         if (!(error instanceof OrielError)) throw error
-        if (wanted === undefined && external.isSet) return 'external'
-        throw error.at('baseModel')
+        if (trainer === undefined && canBeExternal) return 'external'
+        throw error.at(part)
       }
     },
   }
@@ -132,6 +139,12 @@ async function placeIn(folder: string): Promise<string> {
   await writeFile(file, randomUUID(), { flag: 'wx' }).catch(() => {})
   return readFile(file, 'utf8')
 }
+
+const noProjector = (): OrielError =>
+  new OrielError('precondition_failed', 'The external trainer of this server trains no projectors.', {
+    param: 'trainProjector',
+    code: 'projector_not_trained',
+  })
 
 const noExternal = (): OrielError =>
   new OrielError('precondition_failed', 'This server has no external trainer. The setting ORIEL_TRAINER names one.', {

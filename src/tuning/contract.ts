@@ -63,6 +63,8 @@ export const trainingConfig = z.strictObject({
   batchTokens: positive.nullable(),
   /** Tokens of an example; longer ones lose their end. */
   maxTokens: positive,
+  /** Whether the last matrix of the projector is trained, too, which makes embeddings of what the encoder sees. */
+  trainProjector: z.boolean(),
   /** Whether training ends when the evaluation loss has not fallen for two evaluations. */
   earlyStop: z.boolean(),
   seed: z.int().nonnegative(),

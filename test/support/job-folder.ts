@@ -32,7 +32,7 @@ export async function jobFolder(
   const whole: TrainingConfig = {
     base: { id: 'pocket', decoder: `${pocketFolder}pocket.gguf`, projector: `${pocketFolder}mmproj-pocket.gguf` },
     ...{ warmStart: null, chatTemplate: null, epochs: 1, learningRate: 1e-3, warmupSteps: 0, rank: 8, alpha: 16 },
-    ...{ batchExamples: 8, batchTokens: null, maxTokens: 2048, earlyStop: false, seed: 1 },
+    ...{ batchExamples: 8, batchTokens: null, maxTokens: 2048, earlyStop: false, trainProjector: false, seed: 1 },
     ...{ memoryBytes: 2e9, threads: 2, reading: readingOf(configSchema.parse({})) },
     ...config,
   }

@@ -24,6 +24,7 @@ const config: TrainingConfig = {
     reading: readingOf(configSchema.parse({})),
     maxTokens: 512,
     earlyStop: false,
+    trainProjector: false,
     seed: 7,
     memoryBytes: 1e9,
     threads: 2,
@@ -84,6 +85,13 @@ describe('a command of the settings', () => {
 })
 
 describe('the presets', () => {
+  it('train the projector where they can', async () => {
+    const { words } = await trainer('ms-swift').prepare({ ...config, trainProjector: true }, jobFolder())
+    expect(words.join(' ')).toContain('--freeze_vit true --freeze_aligner false')
+    const can = ['ms-swift', 'llama-factory', 'trl', 'axolotl', 'own'].map((name) => trainer(name).trainsProjector)
+    expect(can).toEqual([true, true, false, false, true])
+  })
+
   it('give ms-swift marks in the texts, and the paths of images', async () => {
     const folder = jobFolder()
     const { words } = await trainer('ms-swift', '--quant_bits', '4').prepare(config, folder)

@@ -76,6 +76,7 @@ export const fineTuningJob = z.strictObject({
   batchSizeSamples: count,
   gradientAccumulationSteps: count,
   earlyStop: z.boolean(),
+  trainProjector: z.boolean(),
   trainer: z.enum(trainers).describe('What trains it: Oriel itself, or the program of `ORIEL_TRAINER`.'),
   jobProgress,
   metricsFileSignedUrl: z
@@ -112,6 +113,10 @@ const newJob = z.object({
   batchSizeSamples: optional(whole(1, bounds.batchExamples.most), 'Examples of a step.'),
   gradientAccumulationSteps: optional(whole(1, 1024), 'Batches of a step. Default: 1.'),
   earlyStop: optional(z.boolean(), 'End when the evaluation loss falls no more.'),
+  trainProjector: optional(
+    z.boolean(),
+    'Train the last matrix of the projector, too, which makes embeddings of what the encoder sees. Default: false.',
+  ),
   jinjaTemplate: optional(z.string().min(1).max(200_000), "In place of the model's own chat template."),
   trainer: optional(z.enum(trainers), 'Default: `built-in`, for models that it can train.'),
 })
@@ -240,6 +245,7 @@ function wantedOf(body: z.output<typeof newJob>) {
       batchTokens: body.batchSize == null ? undefined : body.batchSize * batches,
       batchExamples: isBatched ? (batchSizeSamples ?? 1) * batches : undefined,
       earlyStop: body.earlyStop,
+      trainProjector: body.trainProjector,
       chatTemplate: body.jinjaTemplate,
     }),
   }
@@ -287,6 +293,7 @@ function shown(job: TuningJob, request: FastifyRequest): z.output<typeof fineTun
     batchSizeSamples: how.batchExamples,
     gradientAccumulationSteps: 1,
     earlyStop: how.earlyStop,
+    trainProjector: how.trainProjector,
     trainer: job.trainer,
     jobProgress: {
       percent: percentOf(job),

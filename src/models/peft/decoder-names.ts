@@ -77,10 +77,11 @@ export function decoderTargets(module: string, architecture: string, base: Metad
 }
 
 function orderOf(part: string, layer: number, architecture: string, base: Metadata): Omit<Target, 'matrix'> {
-  const heads = (key: string): number => base.ofLayer(`${architecture}.attention.${key}`, layer)
+  const heads = (key: string, fallback?: number): number =>
+    base.ofLayer(`${architecture}.attention.${key}`, layer, fallback)
   if (paired.has(architecture)) {
     if (part === 'self_attn.q_proj') return { rows: inPairs(heads('head_count')) }
-    if (part === 'self_attn.k_proj') return { rows: inPairs(heads('head_count_kv') || heads('head_count')) }
+    if (part === 'self_attn.k_proj') return { rows: inPairs(heads('head_count_kv', 0) || heads('head_count')) }
   }
   return part.startsWith('linear_attn.') ? tiled(part, architecture, base) : {}
 }

@@ -65,7 +65,7 @@ const outside: Readonly<Record<string, readonly string[]>> = {
  * @throws OrielError `invalid` for a module that is not known
  */
 export function visionTargets(module: string, base: Metadata): readonly (readonly Target[])[] {
-  const family = base.string('clip.projector_type', base.string('clip.vision.projector_type', 'unnamed'))
+  const family = familyOf(base)
   const unknown = () =>
     unsupportedModel(`It changes ${shown(module)}, which has no counterpart in vision files of type ${family}.`)
   if (isOfAudio(module))
@@ -93,6 +93,31 @@ export function visionTargets(module: string, base: Metadata): readonly (readonl
   const order = isPaired ? { rows: inPairs(base.number('clip.vision.attention.head_count')) } : {}
   return names.map((name) => [{ matrix: `${blk}.${name}`, ...order }])
 }
+
+/** Types of vision files whose embeddings are the products of one matrix: its module, and what it is called there. */
+const lastInProjector: Readonly<Record<string, readonly [module: string, matrix: string]>> = {
+  pixtral: ['multi_modal_projector.linear_2', 'mm.2'],
+  mlp: ['multi_modal_projector.linear_2', 'mm.2'],
+  internvl: ['multi_modal_projector.linear_2', 'mm.model.mlp.3'],
+  idefics3: ['connector.modality_projection.proj', 'mm.model.fc'],
+  qwen2vl_merger: ['visual.merger.mlp.2', 'mm.2'],
+  'qwen2.5vl_merger': ['visual.merger.mlp.2', 'mm.2'],
+  qwen3vl_merger: ['visual.merger.linear_fc2', 'mm.2'],
+}
+
+/**
+ * The matrix of a projector whose products, with its bias, are the embeddings.
+ * @param base the header of the vision file
+ * @returns undefined if there is none that is known
+ */
+export function lastOfProjector(base: Metadata): { module: string; matrix: string } | undefined {
+  const [module, matrix] = lastInProjector[familyOf(base)] ?? []
+  if (module === undefined || matrix === undefined || base.tensor(`${matrix}.weight`) === null) return undefined
+  return { module, matrix }
+}
+
+const familyOf = (base: Metadata): string =>
+  base.string('clip.projector_type', base.string('clip.vision.projector_type', 'unnamed'))
 
 /** Qwen3-VL counts the mergers, and its vision file the layers whose output they merge. */
 const deepstackLayers = ({ tensorNames }: Metadata): number[] =>

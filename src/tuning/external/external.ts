@@ -31,13 +31,23 @@ export class ExternalTrainer {
     return this.#words.length > 0
   }
 
+  /** Whether it may train projectors: what is no preset decides for itself. */
+  get trainsProjector(): boolean {
+    return this.#preset?.trainsProjector ?? true
+  }
+
+  get #preset(): Preset | undefined {
+    const [name = ''] = this.#words
+    return Object.hasOwn(presets, name) ? presets[name] : undefined
+  }
+
   /**
    * Writes what it reads into a job's folder, and makes its command.
    * @throws OrielError `precondition_failed` if it is not known by which name it has the base model
    */
   async prepare(config: TrainingConfig, folder: string): Promise<ExternalRun> {
-    const [name = '', ...added] = this.#words
-    const preset = Object.hasOwn(presets, name) ? presets[name] : undefined
+    const [, ...added] = this.#words
+    const preset = this.#preset
     if (preset !== undefined) return this.#presetRun(preset, added, config, folder)
     const counts = { examples: await linesOf(folder, 'train'), evaluation: await linesOf(folder, 'eval') }
     const { decoder, projector } = config.base

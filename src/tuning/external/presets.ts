@@ -8,6 +8,8 @@ export interface Preset {
   /** A file of settings that the command names, in JSON, which is YAML, too. */
   settings?(files: PresetFiles, config: TrainingConfig): { name: string; content: object }[]
   form: Form
+  /** Whether it can train the projector, too. */
+  trainsProjector: boolean
 }
 
 export interface PresetFiles {
@@ -22,9 +24,10 @@ export interface PresetFiles {
 export const presets: Readonly<Record<string, Preset>> = {
   'ms-swift': {
     form: 'ms-swift',
+    trainsProjector: true,
     command: ({ model, train, evaluation, output }, config) => [
       ...['swift', 'sft', '--model', model, '--train_type', 'lora', '--target_modules', 'all-linear'],
-      ...['--freeze_vit', 'true', '--freeze_aligner', 'true', '--dataset', train],
+      ...['--freeze_vit', 'true', '--freeze_aligner', `${!config.trainProjector}`, '--dataset', train],
       ...(evaluation === null ? ['--split_dataset_ratio', '0'] : ['--val_dataset', evaluation]),
       ...['--output_dir', output, '--add_version', 'false', '--save_total_limit', '1', '--logging_steps', '1'],
       ...['--lora_rank', `${config.rank}`, '--lora_alpha', `${config.alpha}`],
@@ -36,6 +39,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
   'llama-factory': {
     form: 'llama-factory',
+    trainsProjector: true,
     command: ({ folder }) => ['llamafactory-cli', 'train', `${folder}/llama-factory.yaml`],
     settings: ({ folder, output, model, train, evaluation }, config) => [
       {
@@ -52,6 +56,7 @@ export const presets: Readonly<Record<string, Preset>> = {
           ...{ model_name_or_path: model, stage: 'sft', do_train: true, finetuning_type: 'lora', lora_target: 'all' },
           ...{ dataset_dir: folder, dataset: 'train', output_dir: output, overwrite_output_dir: true },
           ...(evaluation !== null && { eval_dataset: 'eval', eval_strategy: 'epoch' }),
+          freeze_multi_modal_projector: !config.trainProjector,
           ...{ lora_rank: config.rank, lora_alpha: config.alpha, cutoff_len: config.maxTokens },
           ...(config.warmStart !== null && { adapter_name_or_path: config.warmStart }),
           ...ofTransformers(config),
@@ -61,6 +66,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
   trl: {
     form: 'trl',
+    trainsProjector: false,
     command: ({ folder }) => ['trl', 'sft', '--config', `${folder}/trl.yaml`],
     settings: ({ folder, output, model, evaluation }, config) => [
       {
@@ -77,6 +83,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
   axolotl: {
     form: 'axolotl',
+    trainsProjector: false,
     command: ({ folder }) => ['axolotl', 'train', `${folder}/axolotl.yaml`],
     settings: ({ folder, output, model, train, evaluation }, config) => [
       {

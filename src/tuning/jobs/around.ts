@@ -34,8 +34,8 @@ export interface JobsAround {
   writeExamples(job: TuningJob, folder: string, onProgress: (share: number) => void, signal: AbortSignal): Promise<void>
   /** Bytes that training takes at most. @throws OrielError `precondition_failed` if there can never be as much */
   memoryFor(card: ModelCard): number
-  /** Chooses the trainer. @throws OrielError `precondition_failed` if there is none for the model */
-  trainerFor(card: ModelCard, wanted: TuningJob['trainer'] | undefined): Promise<TuningJob['trainer']>
+  /** Chooses the trainer. @throws OrielError `precondition_failed` or `invalid` if there is none for the model, or its projector */
+  trainerFor(card: ModelCard, wanted: Pick<WantedJob, 'trainer' | 'hyperparameters'>): Promise<TuningJob['trainer']>
   readonly external: ExternalTrainer
   readonly log: Logger
 }

@@ -11,6 +11,7 @@ export const usual = {
   rank: 16,
   batchExamples: 8,
   earlyStop: false,
+  trainProjector: false,
 } as const satisfies Partial<Hyperparameters>
 
 /** Examples that a model sees at least, each of them counted as often as it is seen: 150 steps. */

@@ -92,7 +92,7 @@ export class Jobs {
       displayName: wanted.displayName ?? '',
       ...{ state: 'pending', error: null, dataset, evaluationDataset, carveOut: wanted.carveOut ?? true },
       ...{ base: card.id, warmStart: warm?.id ?? null, output },
-      trainer: await around.trainerFor(card, wanted.trainer),
+      trainer: await around.trainerFor(card, wanted),
       hyperparameters: hyperparametersFor(wanted, { examples, card, warm }),
       metadata: { ...wanted.metadata },
       ...{ progress: noProgress, isTrained: false, stoppedEarly: false, started: null, finished: null },
@@ -110,7 +110,7 @@ export class Jobs {
   async canTrain(model: string): Promise<boolean> {
     const card = await this.#around.model(model).catch(() => undefined)
     if (card === undefined || card.embedding !== null) return false
-    return this.#around.trainerFor(card, undefined).then(
+    return this.#around.trainerFor(card, {}).then(
       () => true,
       () => false,
     )

@@ -15,6 +15,8 @@ export const hyperparameters = z.strictObject({
   batchTokens: z.int().positive().nullable(),
   maxTokens: z.int().positive(),
   earlyStop: z.boolean(),
+  /** Whether the projector is trained, too. */
+  trainProjector: z.boolean(),
   seed: count,
   chatTemplate: z.string().nullable(),
 })

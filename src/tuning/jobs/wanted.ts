@@ -82,6 +82,7 @@ export function hyperparametersFor(
     batchTokens: given.batchTokens ?? null,
     maxTokens: given.maxTokens ?? Math.min(contextTokens, mostTokens),
     earlyStop: given.earlyStop ?? usual.earlyStop,
+    trainProjector: given.trainProjector ?? usual.trainProjector,
     seed: given.seed ?? Math.floor(Math.random() * 2 ** 31),
     chatTemplate: given.chatTemplate ?? null,
   }

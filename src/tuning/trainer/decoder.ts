@@ -17,6 +17,8 @@ export type Purpose = 'training' | 'training in less memory' | 'evaluation'
 export interface DecoderGraph {
   /** `[width, cells]` */
   readonly embeddings: Tensor
+  /** `[width, cells]`: of the cells of images the products of the projector's last matrix; null: that is not trained. */
+  readonly products: Tensor | null
   /** For each deepstack layer what is added behind it, `[width, cells]`. */
   readonly deepstack: readonly Tensor[]
   /** `[axes * cells]` */
@@ -57,17 +59,21 @@ export const nodesOf = ({ layers, vocabulary }: Architecture, { learned, parts }
   layers * (nodesOfLayer.fixed + nodesOfLayer.part * parts.length) +
   40 * (1 + Math.ceil((learned * vocabulary) / scoresAtOnce))
 
+interface GraphOf {
+  readonly ggml: Ggml
+  readonly architecture: Architecture
+  readonly weights: BaseWeights
+  readonly adapter: Adapter
+  /** The name of the projector's last matrix, if it is trained. */
+  readonly projector: string | null
+}
+
 /**
  * The graph that computes the probabilities of learned tokens, and adds the gradients of their negative logarithms' sum to
  * the adapter's.
  */
 export function decoderGraph(
-  {
-    ggml,
-    architecture,
-    weights,
-    adapter,
-  }: { ggml: Ggml; architecture: Architecture; weights: BaseWeights; adapter: Adapter },
+  { ggml, architecture, weights, adapter, projector }: GraphOf,
   context: Context,
   size: RunSize,
   purpose: Purpose,
@@ -87,7 +93,12 @@ export function decoderGraph(
     tape.input(TensorType.F32, [width, cells, 1, 1]),
   )
 
-  let stream = embeddings
+  const products = projector === null ? null : tape.input(TensorType.F32, [width, cells, 1, 1])
+  const trained = projector === null ? undefined : adapter.pair(context, projector)
+  let stream =
+    products === null || trained === undefined
+      ? embeddings
+      : tape.add(embeddings, tape.lowRank(products, trained, embeddings.shape))
   for (let layer = 0; layer < layers; layer++) {
     const added = deepstack[layer]
     const part = (x: Value): Value => {
@@ -130,6 +141,7 @@ export function decoderGraph(
   tape.backward(gradients)
   return {
     embeddings: embeddings.tensor,
+    products: products?.tensor ?? null,
     deepstack: deepstack.map(({ tensor }) => tensor),
     positions: positions.tensor,
     parts,

@@ -2,6 +2,7 @@ import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync, writ
 import path from 'node:path'
 import { peftNames } from '../../models/index.ts'
 import type { Adapter } from './adapter.ts'
+import { throughMatrix } from './projector.ts'
 import type { NamedModule } from './session.ts'
 
 /** What `adapter_config.json` says. */
@@ -29,12 +30,18 @@ export function writePeftFolder(
   const unfinished = `${folder}.new`
   rmSync(unfinished, { recursive: true, force: true })
   mkdirSync(unfinished, { recursive: true })
-  const prefix = hasVision ? 'base_model.model.model.language_model' : 'base_model.model.model'
+  const model = 'base_model.model.model'
+  const decoder = hasVision ? `${model}.language_model` : model
   const tensors = modules.flatMap((module) => {
     const { a, b } = adapter.matricesOf(module, parameters)
-    const name = `${prefix}.${module.module}`
+    const { projector } = module
+    const name = `${projector === null ? decoder : model}.${module.module}`
+    const inputs = projector?.inputs ?? module.inputs
     return [
-      { name: `${name}.lora_A.weight`, shape: [rank, module.inputs], values: () => a },
+      {
+        ...{ name: `${name}.lora_A.weight`, shape: [rank, inputs] },
+        values: () => (projector === null ? a : throughMatrix(a, projector)),
+      },
       { name: `${name}.lora_B.weight`, shape: [module.outputs, rank], values: () => turnedBack(b, module, rank) },
     ]
   })
@@ -72,7 +79,12 @@ export function writePeftFolder(
     lora_alpha: alpha,
     lora_dropout: 0,
     bias: 'none',
-    target_modules: [...new Set(modules.map(({ module }) => module.split('.').at(-1) ?? ''))],
+    // PEFT takes the end of a name: that of a projector may be a number.
+    target_modules: [
+      ...new Set(
+        modules.map(({ module, projector }) => (projector === null ? (module.split('.').at(-1) ?? '') : module)),
+      ),
+    ],
   }
   writeFileSync(path.join(unfinished, peftNames.config), `${JSON.stringify(config, null, 2)}\n`)
   rmSync(folder, { recursive: true, force: true })

@@ -2,6 +2,7 @@ import { badModel } from '../../errors.ts'
 import type { Sequence } from '../sequence.ts'
 import type { Architecture } from './architecture.ts'
 import type { BaseWeights } from './base-weights.ts'
+import { type Projector, productsOf } from './projector.ts'
 import type { AttentionPart } from './tape.ts'
 
 /** Sequences side by side, which do not see each other, as the inputs of one graph. */
@@ -10,6 +11,8 @@ export interface Run {
   readonly cells: number
   /** `[width, cells]` */
   readonly embeddings: Float32Array
+  /** `[width, cells]`: what the projector's last matrix has made of images, and 0 elsewhere; null: it is not trained. */
+  readonly products: Float32Array | null
   /** For each deepstack layer `[width, cells]`. */
   readonly deepstack: readonly Float32Array[]
   /** `[cells, axes]`: all of the first axis come first. */
@@ -61,10 +64,12 @@ export function joinedRun(
   sequences: readonly Sequence[],
   { width, axes, deepstack }: Architecture,
   weights: Pick<BaseWeights, 'embed'>,
+  projector: Projector | null = null,
 ): Run {
   const used = sequences.reduce((sum, { tokens }) => sum + tokens.length, 0)
   const cells = paddedCells(used)
   const embeddings = new Float32Array(width * cells)
+  const products = projector === null ? null : new Float32Array(width * cells)
   const stacked = Array.from({ length: deepstack }, () => new Float32Array(width * cells))
   const positions = new Int32Array(axes * cells)
   // Padding is a sequence of its own for each cell: a softmax over nothing is not a number.
@@ -87,12 +92,18 @@ export function joinedRun(
         targets.push(token)
       }
     }
-    for (const span of spans) place(span, start, width, embeddings, stacked)
+    for (const span of spans) {
+      place(span, start, width, embeddings, stacked)
+      if (projector === null || products === null) continue
+      const at = (start + span.start) * width
+      const end = at + span.rows.length / (1 + deepstack)
+      productsOf(embeddings.subarray(at, end), projector, products.subarray(at, end))
+    }
     start += count
   }
   const parts = attentionParts(starts)
   return {
-    ...{ cells, embeddings, deepstack: stacked, positions, parts },
+    ...{ cells, embeddings, products, deepstack: stacked, positions, parts },
     masks: parts.map((part) => maskOf(part, starts)),
     rows: Int32Array.from(rows),
     tokens: Int32Array.from(targets),

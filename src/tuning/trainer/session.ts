@@ -7,11 +7,14 @@ import { type Architecture, architectureOf, linearParts } from './architecture.t
 import { type HeldWeights, type Precision, placeWeights } from './base-weights.ts'
 import { Computer } from './computer.ts'
 import { type DecoderGraph, decoderGraph, nodesOf, type Purpose } from './decoder.ts'
+import { openProjector, type Projector } from './projector.ts'
 import { attentionParts, paddedCells, type Run } from './runs.ts'
 
 export interface SessionOptions {
   /** Path of the base model's decoder. */
   readonly decoder: string
+  /** Path of the vision file whose projector is trained, too. Omitted or null: only the decoder is. */
+  readonly projector?: string | null
   readonly rank: number
   readonly alpha: number
   readonly threads: number
@@ -24,8 +27,10 @@ export interface SessionOptions {
 
 /** A module that is trained. */
 export interface NamedModule extends Module {
-  /** In transformers, without what precedes `layers`. */
+  /** In transformers, without what precedes it. */
   readonly module: string
+  /** What it is the last matrix of; null: it is one of the decoder. */
+  readonly projector: Projector | null
   /** Where each row of the matrix is among the module's; null if they have the same order. */
   readonly rows: Int32Array | null
 }
@@ -56,6 +61,8 @@ export class Session {
   readonly architecture: Architecture
   readonly modules: readonly NamedModule[]
   readonly adapter: Adapter
+  /** If it is trained. */
+  readonly projector: Projector | null
   /** That training takes, reckoned from the largest graph. */
   readonly memoryBytes: number
   readonly #computer: Computer
@@ -69,12 +76,15 @@ export class Session {
   static async open(options: SessionOptions): Promise<Session> {
     const architecture = architectureOf(await headerOf(options.decoder), options.decoder)
     const computer = new Computer(options.threads)
-    const modules = modulesOf(architecture)
-    const adapter = new Adapter(computer, modules, options)
+    let adapter: Adapter | undefined
     try {
-      return new Session(options, { architecture, computer, modules, adapter })
+      const { projector: file = null } = options
+      const projector = file === null ? null : await openProjector(computer.ggml, file)
+      const modules = [...modulesOf(architecture), ...(projector === null ? [] : [moduleOf(projector)])]
+      adapter = new Adapter(computer, modules, options)
+      return new Session(options, { architecture, computer, modules, projector, adapter })
     } catch (error) {
-      adapter.free()
+      adapter?.free()
       computer.free()
       throw error
     }
@@ -82,25 +92,35 @@ export class Session {
 
   private constructor(
     { decoder, cells, memoryBytes, way }: SessionOptions,
-    parts: { architecture: Architecture; computer: Computer; modules: readonly NamedModule[]; adapter: Adapter },
+    parts: {
+      architecture: Architecture
+      computer: Computer
+      modules: readonly NamedModule[]
+      projector: Projector | null
+      adapter: Adapter
+    },
   ) {
     this.architecture = parts.architecture
     this.modules = parts.modules
     this.adapter = parts.adapter
+    this.projector = parts.projector
     this.#computer = parts.computer
     const { width, deepstack } = parts.architecture
     // A run that is one sequence takes most.
     const padded = paddedCells(cells)
     const size = { cells: padded, learned: cells, parts: attentionParts(new Int32Array(padded)) }
     // Of the inputs there is a copy beside the graph.
-    const inputs = 4 * padded * (padded + width * (1 + deepstack))
+    const inputs = 4 * padded * (padded + width * (1 + deepstack + (parts.projector === null ? 0 : 1)))
     let least = Number.POSITIVE_INFINITY
     const isSmall = parts.modules.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0) <= smallDecoder
     const usual = [...(isSmall ? ofPrecision('exact') : []), ...ofPrecision('rounded')]
     for (const { precision, purpose } of way === undefined ? usual : [way]) {
       const weights = placeWeights(parts.computer, decoder, precision)
       const graph = parts.computer.bytesOf(nodesOf(parts.architecture, size), (context) =>
-        decoderGraph({ ...parts, ggml: parts.computer.ggml, weights }, context, size, purpose),
+        decoderGraph(
+          { ...parts, ggml: parts.computer.ggml, weights, projector: parts.projector?.matrix ?? null },
+          ...([context, size, purpose] as const),
+        ),
       )
       const bytes = Math.ceil(ownBytes + weights.bytes + parts.adapter.bytes + graph + inputs)
       if (bytes <= memoryBytes) {
@@ -146,7 +166,8 @@ export class Session {
     const { ggml } = this.#computer
     const size = { cells: run.cells, learned: run.rows.length, parts: run.parts }
     return this.#computer.run(nodesOf(architecture, size), purpose === 'evaluation' ? 0 : run.cells, (context) => {
-      const graph = decoderGraph({ ggml, architecture, weights: this.#weights, adapter }, context, size, purpose)
+      const of = { ggml, architecture, weights: this.#weights, adapter, projector: this.projector?.matrix ?? null }
+      const graph = decoderGraph(of, context, size, purpose)
       return {
         graph: graph.graph,
         write: () => this.#write(graph, run),
@@ -160,6 +181,7 @@ export class Session {
     const set = (tensor: Tensor, values: Float32Array | Int32Array): void =>
       ggml.setTensor(tensor, values, 0, values.byteLength)
     set(graph.embeddings, run.embeddings)
+    if (graph.products !== null) set(graph.products, run.products ?? new Float32Array(0))
     set(graph.positions, run.positions)
     for (const [index, { mask }] of graph.parts.entries()) set(mask, run.masks[index] ?? new Float32Array(0))
     for (const [layer, tensor] of graph.deepstack.entries()) set(tensor, run.deepstack[layer] ?? new Float32Array(0))
@@ -199,7 +221,14 @@ function modulesOf({ layers, name, metadata }: Architecture): NamedModule[] {
       if (target === undefined) throw new Error(`${module} has no matrix`)
       const { rows: outputs, columns: inputs } = metadata.needTensor(`${target.matrix}.weight`)
       const rows = target.rows?.(outputs)
-      return { module, matrix: target.matrix, inputs, outputs, rows: rows instanceof Int32Array ? rows : null }
+      const order = rows instanceof Int32Array ? rows : null
+      return { module, projector: null, matrix: target.matrix, inputs, outputs, rows: order }
     }),
   ).flat()
+}
+
+/** Of the projector: it takes its own outputs, as they were before. */
+const moduleOf = (projector: Projector): NamedModule => {
+  const { module, matrix, outputs } = projector
+  return { module, projector, matrix, inputs: outputs, outputs, rows: null }
 }

@@ -115,18 +115,21 @@ export class Tape {
   adapted(x: Value, frozen: Frozen, pair: Pair | undefined): Value {
     const plain = this.linear(x, frozen)
     if (pair === undefined) return plain
+    return this.add(plain, this.lowRank(x, pair, plain.shape))
+  }
+
+  /** What LoRA alone makes of a value. @param shape of the result: `[outputs, tokens]` */
+  lowRank(x: Value, { a, b, gradientOfA, gradientOfB, scale }: Pair, shape: Shape): Value {
     const { ggml, context } = this.#parts
-    const { a, b, gradientOfA, gradientOfB, scale } = pair
     const narrow = ggml.scale(context, ggml.mulMat(context, a, x.tensor), scale)
     const added = ggml.mulMat(context, this.#turned(b), narrow)
-    const learned = this.#note(added, plain.shape, 'parameters', (gradient) => {
+    return this.#note(added, shape, 'parameters', (gradient) => {
       const back = ggml.scale(context, ggml.mulMat(context, b, gradient), scale)
       const plainly = (tensor: Tensor): Tensor => ggml.scale(context, tensor, 1 / this.#gradientScale)
       this.#run(ggml.addInplace(context, gradientOfB, ggml.outProd(context, gradient, plainly(narrow))))
       this.#run(ggml.addInplace(context, gradientOfA, ggml.outProd(context, x.tensor, plainly(back))))
       this.#give(x, () => ggml.mulMat(context, this.#turned(a), back))
     })
-    return this.add(plain, learned)
   }
 
   add(x: Value, y: Value): Value {

@@ -29,7 +29,10 @@ export async function train(options: TrainOptions): Promise<void> {
     ),
     largestOf(evaluated, evaluation?.lengths ?? lengths),
   )
-  const session = await Session.open({ ...config, decoder, cells })
+  const session = await Session.open({
+    ...{ ...config, decoder, cells },
+    projector: config.trainProjector ? config.base.projector : null,
+  })
   try {
     onLine({ type: 'examples', ...counts, steps: steps.length, memoryBytes: session.memoryBytes })
     const training = new Training(options, session, steps, evaluated)

@@ -184,14 +184,14 @@ export class Training {
     from: Sequences,
     compute: (run: ReturnType<typeof joinedRun>) => number,
   ): Promise<{ loss: number; learned: number; tokens: number } | null> {
-    const { architecture, embeddings } = this.#session
+    const { architecture, embeddings, projector } = this.#session
     const sum = { loss: 0, learned: 0, tokens: 0 }
     for (const indices of runs) {
       // Signals come between two turns.
       await nextTurn()
       if (this.#options.signal.aborted) return null
       const sequences = indices.map((index) => from.read(index))
-      const run = joinedRun(sequences, architecture, embeddings)
+      const run = joinedRun(sequences, architecture, embeddings, projector)
       if (run.rows.length > 0) sum.loss += compute(run)
       sum.learned += run.rows.length
       sum.tokens += sequences.reduce((cells, { tokens }) => cells + tokens.length, 0)

@@ -16,9 +16,10 @@ export async function startFrom(source: string, { adapter, modules }: Session, b
     new OrielError('invalid', `Training cannot begin with this adapter: ${why}.`, { code: 'bad_warm_start' })
   if (invocation.length > 0) throw refused('it works from certain tokens on (aLoRA)')
   if (rank > adapter.rank) throw refused(`its rank is ${rank}, and that of the training ${adapter.rank}`)
-  const known = new Map(modules.map((module) => [module.matrix, module]))
+  const known = new Map(modules.flatMap((module) => (module.projector === null ? [[module.matrix, module]] : [])))
+  // What was trained of a projector cannot be taken apart again.
   const other = [...decoder, ...vision].find(({ name }) => !known.has(name.replace(half, '')))
-  if (other !== undefined) throw refused(`it changes ${other.name.replace(half, '')}, which is not trained`)
+  if (other !== undefined) throw refused(`it changes ${other.name.replace(half, '')}, with which it cannot begin`)
 
   const parameters = adapter.read(adapter.parameters)
   for (const { name, shape, values } of plannedNumbers(peft.file, decoder)) {

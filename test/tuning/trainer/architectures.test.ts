@@ -4,6 +4,7 @@ import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { randomNumbers } from '../../../src/random.ts'
 import type { Sequence } from '../../../src/tuning/sequence.ts'
+import { projectorOf } from '../../../src/tuning/trainer/projector.ts'
 import { joinedRun } from '../../../src/tuning/trainer/runs.ts'
 import { Session } from '../../../src/tuning/trainer/session.ts'
 import { decoderOf } from '../../encoders/oracle/decoder.ts'
@@ -161,6 +162,77 @@ describe.each(Object.entries(plans))('a decoder of the architecture %s', (archit
     } finally {
       session.close()
     }
+  })
+})
+
+describe('the projector', () => {
+  const hidden = 24
+  const plan: Plan = plans.llama ?? {}
+  const writeVision = (type: string): string => {
+    const file = path.join(folder, `mmproj-${type}.gguf`)
+    writeGguf(
+      file,
+      { 'general.architecture': { string: 'clip' }, 'clip.projector_type': { string: type } },
+      [
+        { name: 'mm.2.weight', shape: [hidden, width], fill: { exact: 0.2 } },
+        noise('mm.2.bias', width),
+        noise('v.token_embd.img_break', width),
+      ],
+      3,
+    )
+    return file
+  }
+  const opened = () =>
+    Session.open({ ...trainingConfig, decoder: write('llama', plan), projector: writeVision('pixtral'), cells: 48 })
+
+  it('has gradients that tell how the loss changes, though only what it has made is known', async () => {
+    const session = await opened()
+    try {
+      const { adapter, projector } = session
+      const module = session.modules.at(-1)
+      if (projector === null || module === undefined) throw new Error('the projector is not trained')
+      const [example] = examples(plan)
+      if (example === undefined) throw new Error('there is no example')
+      example.spans[0]?.rows.set(projector.pause ?? [], 2 * width)
+      adapter.begin(1)
+      const start = adapter.read(adapter.parameters)
+      const random = randomNumbers(11)
+      const { b } = adapter.matricesOf(module, start)
+      for (let at = 0; at < b.length; at++) b[at] = random() - 0.5
+      adapter.write(adapter.parameters, start)
+      const run = joinedRun([example], session.architecture, session.embeddings, projector)
+      session.learn(run)
+      const own = adapter.matricesOf(module, adapter.read(adapter.gradients))
+      const length = Math.hypot(...own.a, ...own.b)
+      expect(length).toBeGreaterThan(0)
+      const far = 0.005 / length
+      const at = (way: number): number => {
+        const moved = start.slice()
+        const parts = adapter.matricesOf(module, moved)
+        for (const half of ['a', 'b'] as const)
+          for (const [index, value] of own[half].entries())
+            parts[half][index] = (parts[half][index] ?? 0) + way * far * value
+        adapter.write(adapter.parameters, moved)
+        return session.evaluate(run)
+      }
+      const slope = (at(1) - at(-1)) / (2 * 0.005)
+      expect(Math.abs(slope / length - 1)).toBeLessThan(0.01)
+    } finally {
+      session.close()
+    }
+  })
+
+  it('is refused for a model that takes no images', async () => {
+    await expect(projectorOf(null)).rejects.toThrow('The model takes no images, so it has no projector to train.')
+  })
+
+  it('is refused where its last matrix is not the last step of the encoder', async () => {
+    const files = { decoder: write('llama', plan), projector: writeVision('gemma3') }
+    await expect(Session.open({ ...trainingConfig, ...files, cells: 48 })).rejects.toMatchObject({
+      kind: 'invalid',
+      code: 'unsupported_model',
+      message: expect.stringContaining('projector of this model cannot be trained'),
+    })
   })
 })
 

@@ -19,6 +19,7 @@ export const trainingConfig: TrainingConfig = {
   batchTokens: null,
   maxTokens: 2048,
   earlyStop: false,
+  trainProjector: false,
   seed: 7,
   memoryBytes: 1e9,
   threads: 1,

@@ -61,6 +61,7 @@ export interface NewJob {
   readonly loraRank?: number
   readonly maxContextLength?: number
   readonly earlyStop: boolean
+  readonly trainProjector: boolean
 }
 
 /** The loss at a step. */

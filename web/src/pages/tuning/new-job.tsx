@@ -105,6 +105,9 @@ export function NewJobDialog({ datasets, onClose }: NewJobProps) {
           <Figure id={`${id}-tokens`} name="tokens" label="Tokens of an example" min="1" step="1" />
         </div>
         <label class="check">
+          <input type="checkbox" name="projector" /> Train the projector, too: what the model makes of what it sees
+        </label>
+        <label class="check">
           <input type="checkbox" name="early" /> End early when the evaluation loss falls no more
         </label>
       </details>
@@ -143,5 +146,6 @@ function jobOf(form: FormData): NewJob {
     ...figure('rank', 'loraRank'),
     ...figure('tokens', 'maxContextLength'),
     earlyStop: form.get('early') !== null,
+    trainProjector: form.get('projector') !== null,
   }
 }
