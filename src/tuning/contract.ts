@@ -128,3 +128,17 @@ export const progressLine = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('failed'), message: z.string() }),
 ])
 export type ProgressLine = z.output<typeof progressLine>
+
+/** What the examples of a job are. All but `evaluation` count those that are trained on. */
+export type ExampleCounts = Omit<Extract<ProgressLine, { type: 'examples' }>, 'type' | 'steps' | 'memoryBytes'>
+
+export const noCounts: ExampleCounts = {
+  examples: 0,
+  evaluation: 0,
+  tokens: 0,
+  learnedTokens: 0,
+  images: 0,
+  imageTokens: 0,
+  truncated: 0,
+  dropped: 0,
+}

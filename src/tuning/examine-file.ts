@@ -2,11 +2,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Logger } from '../log.ts'
-import type { TrainingConfig } from './contract.ts'
+import type { ExampleCounts, TrainingConfig } from './contract.ts'
 import type { Pack } from './datasets/check.ts'
 import type { ExampleLimits } from './datasets/example.ts'
 import { writeJobFolder } from './datasets/job-folder.ts'
-import { type Counts, examine, openReader, type ReadingConfig } from './prepare/index.ts'
+import { examine, openReader, type ReadingConfig } from './prepare/index.ts'
 
 interface FileToExamine {
   readonly file: string
@@ -33,7 +33,7 @@ export async function examineFile({
   log,
   signal,
   onShare,
-}: FileToExamine): Promise<Counts> {
+}: FileToExamine): Promise<ExampleCounts> {
   const folder = await mkdtemp(path.join(tmpdir(), 'oriel-examine-'))
   try {
     await writeJobFolder({ file, examples: 0, evaluation: null, carveOut: null, folder, limits }, { pack })

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { open, rename } from 'node:fs/promises'
 import path from 'node:path'
 import { makeFolder } from '../../make-folder.ts'
+import { randomNumbers } from '../../random.ts'
 import { type ExampleLine, files } from '../contract.ts'
 import { examplesIn, type NumberedExample, type Pack } from './check.ts'
 import type { ExampleLimits, ExamplePart } from './example.ts'
@@ -70,23 +71,12 @@ export async function writeJobFolder(
 /** Selects exactly so many of a known number, each with the same chance: algorithm S of Knuth, volume 2, 3.4.2. */
 function carving(examples: number, carveOut: FolderTask['carveOut']): () => boolean {
   if (carveOut === null) return () => false
-  const random = randomFrom(carveOut.seed)
+  const random = randomNumbers(carveOut.seed)
   let [needed, left] = [Math.min(carveOut.examples, examples - 1), examples]
   return () => {
     const isTaken = random() * left-- < needed
     if (isTaken) needed--
     return isTaken
-  }
-}
-
-/** Numbers from 0 to 1, the same for the same seed: mulberry32. */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
   }
 }
 

@@ -1,4 +1,4 @@
-import type { ProgressLine, TrainingConfig } from '../contract.ts'
+import { noCounts, type ProgressLine, type TrainingConfig } from '../contract.ts'
 
 /**
  * Reads the log of programs that are made with the Trainer of Hugging Face's transformers, as all presets are. At each step it
@@ -54,16 +54,9 @@ export class LogReader {
   /** Other programs do not count tokens before they train. */
   #examples(): ProgressLine {
     return {
-      ...{
-        type: 'examples',
-        ...this.#counts,
-        tokens: 0,
-        learnedTokens: 0,
-        images: 0,
-        imageTokens: 0,
-        truncated: 0,
-        dropped: 0,
-      },
+      type: 'examples',
+      ...noCounts,
+      ...this.#counts,
       steps: this.#steps,
     }
   }

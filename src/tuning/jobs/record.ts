@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { noCounts } from '../contract.ts'
 
 /** A job that trains an adapter, as it is kept. Times are in ms since 1970. */
 
@@ -60,17 +61,8 @@ const progress = z.strictObject({
 export type JobProgress = Readonly<z.output<typeof progress>>
 
 export const noProgress: JobProgress = {
-  ...{
-    prepared: 0,
-    examples: 0,
-    evaluation: 0,
-    tokens: 0,
-    learnedTokens: 0,
-    images: 0,
-    imageTokens: 0,
-    truncated: 0,
-    dropped: 0,
-  },
+  ...noCounts,
+  prepared: 0,
   ...{ step: 0, steps: null, epoch: 0, trainedTokens: 0, seconds: 0, loss: null, evaluationLoss: null },
   ...{ bestStep: null, memoryBytes: null },
 }

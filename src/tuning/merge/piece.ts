@@ -1,7 +1,7 @@
-import { readSync } from 'node:fs'
 import { badModel } from '../../errors.ts'
 import { addProduct } from '../../low-rank.ts'
 import { openNative, TensorType } from '../../native/index.ts'
+import { readAt } from '../../read-at.ts'
 
 /** Bytes of a merged file that are made independently of all others. Plain data: a thread makes them. */
 export interface Piece {
@@ -64,13 +64,7 @@ export function bytesOfPiece({ source, at, bytes, outBytes, matrix }: Piece, ope
 }
 
 function read(file: number, at: number, bytes: number): Uint8Array {
-  const into = new Uint8Array(bytes)
-  for (let got = 0; got < bytes; ) {
-    const read = readSync(file, into, got, bytes - got, at + got)
-    if (read === 0) throw badModel('A file became shorter while it was read.')
-    got += read
-  }
-  return into
+  return readAt(file, new Uint8Array(bytes), at, () => badModel('A file became shorter while it was read.'))
 }
 
 /** Columns as rows. @param values `[columns, rank]` @returns `[rank, columns]` */

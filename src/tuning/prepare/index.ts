@@ -1,3 +1,2 @@
-export type { Counts } from './counts.ts'
 export { openReader, type ReadingConfig, readingOf } from './open-reader.ts'
 export { examine, type Prepared, prepare } from './prepare.ts'

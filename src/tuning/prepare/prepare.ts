@@ -6,9 +6,8 @@ import { LRUCache } from 'lru-cache'
 import type { Reader } from '../../deployments/index.ts'
 import { isFull, noSpace } from '../../disk.ts'
 import { cancelled, OrielError } from '../../errors.ts'
-import { files, type TrainingConfig } from '../contract.ts'
+import { type ExampleCounts, files, noCounts, type TrainingConfig } from '../contract.ts'
 import type { Sequences } from '../sequence.ts'
-import { type Counts, noCounts } from './counts.ts'
 import { type Read, type Reading, readExamples } from './read-examples.ts'
 import { type KeptRows, openSequences, RowsWriter, SequencesWriter } from './sequence-files.ts'
 import type { LearnedPrompt } from './turns.ts'
@@ -17,7 +16,7 @@ import type { LearnedPrompt } from './turns.ts'
 export interface Prepared {
   readonly sequences: Sequences
   readonly evaluation: Sequences | null
-  readonly counts: Counts
+  readonly counts: ExampleCounts
 }
 
 interface Preparing {
@@ -54,7 +53,7 @@ export async function prepare(job: Preparing): Promise<Prepared> {
  * Counts the examples of a job, and checks that all can be read. Nothing is encoded.
  * @throws OrielError as `prepare` does
  */
-export async function examine(job: Preparing): Promise<Counts> {
+export async function examine(job: Preparing): Promise<ExampleCounts> {
   return reading(job, async () => {})
 }
 
@@ -68,14 +67,14 @@ async function keyOf({ folder, config: { base, chatTemplate, maxTokens } }: Prep
     .digest('hex')
 }
 
-async function readyCounts(folder: string, key: string): Promise<Counts | undefined> {
+async function readyCounts(folder: string, key: string): Promise<ExampleCounts | undefined> {
   const text = await readFile(path.join(folder, readyFile), 'utf8').catch(() => undefined)
   if (text === undefined) return undefined
-  const ready: { key: string; counts: Counts } = JSON.parse(text)
+  const ready: { key: string; counts: ExampleCounts } = JSON.parse(text)
   return ready.key === key ? ready.counts : undefined
 }
 
-async function prepareAnew(folder: string, key: string, job: Preparing): Promise<Counts> {
+async function prepareAnew(folder: string, key: string, job: Preparing): Promise<ExampleCounts> {
   await rm(folder, { recursive: true, force: true })
   await mkdir(folder)
   try {
@@ -95,7 +94,7 @@ async function prepareAnew(folder: string, key: string, job: Preparing): Promise
   }
 }
 
-async function written(folder: string, job: Preparing): Promise<Counts> {
+async function written(folder: string, job: Preparing): Promise<ExampleCounts> {
   const rows = await RowsWriter.create(folder)
   const writers = {
     train: await SequencesWriter.create(folder, 'train'),
@@ -121,7 +120,7 @@ async function written(folder: string, job: Preparing): Promise<Counts> {
 async function reading(
   job: Preparing,
   use: (read: Read, name: 'train' | 'evaluation', reader: Reader) => Promise<void>,
-): Promise<Counts> {
+): Promise<ExampleCounts> {
   const { folder, config, signal, onShare } = job
   const hasEvaluation = existsSync(path.join(folder, files.evaluation))
   const sizes = await Promise.all(
@@ -132,7 +131,7 @@ async function reading(
   const [ofTrain = 0, ofOthers = 0] = sizes
   const all = Math.max(1, ofTrain + ofOthers)
   const reader = await job.open()
-  const read = (name: 'train' | 'evaluation', before: number, size: number): Promise<Counts> => {
+  const read = (name: 'train' | 'evaluation', before: number, size: number): Promise<ExampleCounts> => {
     const parts: Reading = {
       ...{ folder, reader, most: config.maxTokens, signal },
       onShare: (share) => onShare((before + share * size) / all),

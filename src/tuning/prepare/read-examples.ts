@@ -4,8 +4,7 @@ import path from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Reader } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
-import { files } from '../contract.ts'
-import { type Counts, noCounts } from './counts.ts'
+import { type ExampleCounts, files, noCounts } from '../contract.ts'
 import { authorsLine, type Example, loadImages, readExample } from './example.ts'
 import { type LearnedPrompt, learnedOf } from './turns.ts'
 
@@ -39,7 +38,7 @@ export async function readExamples(
   name: 'train' | 'evaluation',
   reading: Reading,
   use: (read: Read) => Promise<void>,
-): Promise<Counts> {
+): Promise<ExampleCounts> {
   const { folder, signal, onShare } = reading
   const file = path.join(folder, files[name])
   const { size } = await stat(file)
@@ -86,7 +85,7 @@ async function read(line: string, { folder, reader, most, signal }: Reading): Pr
   }
 }
 
-function count(counts: Counts, { sequences, truncated, images }: Read): void {
+function count(counts: ExampleCounts, { sequences, truncated, images }: Read): void {
   counts.examples++
   counts.images += images
   if (truncated) counts.truncated++

@@ -1,6 +1,7 @@
-import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import path from 'node:path'
+import { readAt } from '../../read-at.ts'
 import type { EmbeddedSpan, Sequence, Sequences } from '../sequence.ts'
 
 /**
@@ -148,7 +149,7 @@ export function openSequences(folder: string, name: string): Sequences {
       const axes = index.getInt32(entry + 5 * word, true)
       const wordsAt = spans * spanBytes
       const learnedAt = wordsAt + (1 + axes) * cells * word
-      const record = readAt(records, index.getFloat64(entry, true), learnedAt + cells)
+      const record = bufferAt(records, index.getFloat64(entry, true), learnedAt + cells)
       const view = new DataView(record)
       return {
         tokens: new Int32Array(record, wordsAt, cells),
@@ -156,7 +157,7 @@ export function openSequences(folder: string, name: string): Sequences {
         learned: new Uint8Array(record, learnedAt, cells),
         spans: Array.from({ length: spans }, (_, span): EmbeddedSpan => {
           const place = span * spanBytes
-          const bytes = readAt(rows, view.getFloat64(place + 2 * word, true), view.getFloat64(place + 4 * word, true))
+          const bytes = bufferAt(rows, view.getFloat64(place + 2 * word, true), view.getFloat64(place + 4 * word, true))
           return { start: view.getInt32(place, true), rows: new Float32Array(bytes) }
         }),
       } satisfies Sequence
@@ -171,13 +172,6 @@ export function openSequences(folder: string, name: string): Sequences {
 const exactly = ({ buffer, byteOffset, byteLength }: Buffer): ArrayBuffer =>
   buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer
 
-function readAt(file: number, at: number, bytes: number): ArrayBuffer {
-  const buffer = new ArrayBuffer(bytes)
-  const view = new Uint8Array(buffer)
-  for (let done = 0; done < bytes; ) {
-    const read = readSync(file, view, done, bytes - done, at + done)
-    if (read === 0) throw new Error('the file of the examples is cut off')
-    done += read
-  }
-  return buffer
+function bufferAt(file: number, at: number, bytes: number): ArrayBuffer {
+  return readAt(file, new Uint8Array(bytes), at, () => new Error('the file of the examples is cut off')).buffer
 }

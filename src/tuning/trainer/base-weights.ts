@@ -1,6 +1,7 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { badModel, outOfMemory } from '../../errors.ts'
 import { type Ggml, type Tensor, TensorType } from '../../native/index.ts'
+import { readAt } from '../../read-at.ts'
 import type { Computer } from './computer.ts'
 import type { Frozen } from './tape.ts'
 
@@ -142,12 +143,9 @@ function fill(descriptor: number, ggml: Ggml, place: Place): void {
   const most = Math.max(block, Math.floor(stripNumbers / columns / block) * block)
   for (let from = 0; from < rows; from += most) {
     const count = Math.min(most, rows - from)
-    const raw = new Uint8Array(count * rowBytes)
-    for (let got = 0; got < raw.length; ) {
-      const read = readSync(descriptor, raw, got, raw.length - got, at + from * rowBytes + got)
-      if (read === 0) throw badModel(`The decoder's file is truncated: the tensor ${name} is incomplete.`)
-      got += read
-    }
+    const raw = readAt(descriptor, new Uint8Array(count * rowBytes), at + from * rowBytes, () =>
+      badModel(`The decoder's file is truncated: the tensor ${name} is incomplete.`),
+    )
     const values = ggml.convert(found, raw, count * columns)
     const own = packed(ggml, types.held, values, count, columns, count * heldRow)
     ggml.setTensor(held, own, from * heldRow, own.length)

@@ -1,2 +1,1 @@
 export { train } from './train.ts'
-export type { ExampleCounts } from './training.ts'

@@ -1,9 +1,10 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import path from 'node:path'
 import { badModel, unsupportedModel } from '../../errors.ts'
 import { headerOf, metadataOf } from '../../gguf/index.ts'
 import { lastOfProjector } from '../../models/index.ts'
 import type { Ggml } from '../../native/index.ts'
+import { readAt } from '../../read-at.ts'
 
 /**
  * The last matrix of a projector, which makes the embeddings of images: `e = W h + bias`. LoRA on it can be trained without
@@ -95,8 +96,9 @@ function reading(ggml: Ggml, file: string) {
     floats(name: string): { values: Float32Array; rows: number } | null {
       const [tensor, at] = [ggml.findTensor(context, name), offsets.get(name)]
       if (tensor === null || at === undefined) return null
-      const raw = new Uint8Array(ggml.tensorBytes(tensor))
-      readSync(descriptor, raw, 0, raw.length, at)
+      const raw = readAt(descriptor, new Uint8Array(ggml.tensorBytes(tensor)), at, () =>
+        badModel(`The vision file is truncated: the tensor ${name} is incomplete.`),
+      )
       return { values: ggml.convert(tensor, raw, Number(ggml.elementCount(tensor))), rows: ggml.outerCount(tensor) }
     },
     close(): void {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { OrielError } from '../../errors.ts'
-import { files, type ProgressLine, type TrainingConfig } from '../contract.ts'
+import { type ExampleCounts, files, type ProgressLine, type TrainingConfig } from '../contract.ts'
 import type { Sequences } from '../sequence.ts'
 import { type Checkpoint, type Progress, readCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import { writePeftFolder } from './peft-folder.ts'
@@ -24,9 +24,6 @@ export interface TrainOptions {
   /** Aborted: training keeps a checkpoint and ends. */
   readonly signal: AbortSignal
 }
-
-/** What the examples are, for the line that says so. */
-export type ExampleCounts = Omit<Extract<ProgressLine, { type: 'examples' }>, 'type' | 'steps' | 'memoryBytes'>
 
 /** Indices of sequences that are computed together. */
 type Joined = readonly number[]

@@ -2,7 +2,6 @@ import { fileURLToPath } from 'node:url'
 import { configSchema } from '../../../src/config.ts'
 import type { TrainingConfig } from '../../../src/tuning/contract.ts'
 import { readingOf } from '../../../src/tuning/prepare/index.ts'
-import type { ExampleCounts } from '../../../src/tuning/trainer/index.ts'
 
 export const pocketDecoder = fileURLToPath(new URL('../../../models/pocket/pocket.gguf', import.meta.url))
 
@@ -24,10 +23,4 @@ export const trainingConfig: TrainingConfig = {
   memoryBytes: 1e9,
   threads: 1,
   reading: readingOf(configSchema.parse({})),
-}
-
-/** What a test does not look at. */
-export const noCounts: ExampleCounts = {
-  ...{ examples: 0, evaluation: 0, tokens: 0, learnedTokens: 0 },
-  ...{ images: 0, imageTokens: 0, truncated: 0, dropped: 0 },
 }

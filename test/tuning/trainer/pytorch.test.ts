@@ -4,12 +4,12 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
 import { randomNumbers } from '../../../src/random.ts'
-import type { ProgressLine } from '../../../src/tuning/contract.ts'
+import { noCounts, type ProgressLine } from '../../../src/tuning/contract.ts'
 import { train } from '../../../src/tuning/trainer/index.ts'
 import { joinedRun } from '../../../src/tuning/trainer/runs.ts'
 import { Session } from '../../../src/tuning/trainer/session.ts'
 import { formula, formulaExamples, sequencesOf } from './formula.ts'
-import { noCounts, pocketDecoder, trainingConfig } from './pocket.ts'
+import { pocketDecoder, trainingConfig } from './pocket.ts'
 
 /** Written by pocket/gradients.py. */
 const reference = (name: string): string => fileURLToPath(new URL(`./pocket-gradients.${name}`, import.meta.url))
