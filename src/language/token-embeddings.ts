@@ -1,5 +1,6 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { openNative } from '../native/index.ts'
+import { readAt } from '../read-at.ts'
 
 /**
  * Decoders whose input for a token is exactly its row of `token_embd.weight`. Others scale the row, or use the token itself
@@ -38,10 +39,13 @@ export function openTokenEmbeddings(file: string, architecture: string | null, w
   return {
     /** `[width]` */
     of(token: number): Float32Array {
-      const raw = new Uint8Array(bytes)
       // Fast: llama.cpp has mapped the same pages.
-      if (readSync(descriptor, raw, 0, bytes, start + token * bytes) < bytes)
-        throw new Error('the model file was truncated')
+      const raw = readAt(
+        descriptor,
+        new Uint8Array(bytes),
+        start + token * bytes,
+        () => new Error('the model file was truncated'),
+      )
       const row = ggml.convert(tensor, raw, columns)
       if (columns === width) return row
       const padded = new Float32Array(width)

@@ -1,7 +1,8 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { badModel } from '../../errors.ts'
 import type { Rows } from '../../low-rank.ts'
 import { type Context, type Ggml, type Tensor, TensorType } from '../../native/index.ts'
+import { readAt } from '../../read-at.ts'
 import type { FloatSource } from '../image-architecture.ts'
 import type { Modality } from './source.ts'
 
@@ -83,12 +84,9 @@ export function openTensors(ggml: Ggml, file: string, modality: Modality, additi
     const { at: from, bytes } = find(name)
     const buffer = new Uint8Array(Math.min(most, bytes))
     for (let at = 0; at < bytes; at += buffer.length) {
-      const piece = buffer.subarray(0, Math.min(buffer.length, bytes - at))
-      for (let got = 0; got < piece.length; ) {
-        const read = readSync(descriptor, piece, got, piece.length - got, from + at + got)
-        if (read === 0) throw badModel(`The vision file is truncated: the tensor ${name} is incomplete.`)
-        got += read
-      }
+      const piece = readAt(descriptor, buffer.subarray(0, Math.min(buffer.length, bytes - at)), from + at, () =>
+        badModel(`The vision file is truncated: the tensor ${name} is incomplete.`),
+      )
       yield { bytes: piece, at }
     }
   }

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { closeSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { badModel } from '../../errors.ts'
 import { bytesOf, headerBytes, paddingAfter } from '../../gguf/index.ts'
+import { readAt } from '../../read-at.ts'
 import type { PlannedTensor } from './plan.ts'
 import { type FloatType, floatBytes, type SafeTensor } from './safetensors.ts'
 
@@ -133,12 +134,9 @@ function* turned(file: number, source: SafeTensor): Generator<Float32Array> {
 
 /** Numbers of a tensor from the file. @param from the index of the first */
 function floats(file: number, { name, type, at }: SafeTensor, from: number, count: number): Float32Array {
-  const bytes = new Uint8Array(count * floatBytes[type])
-  for (let got = 0; got < bytes.length; ) {
-    const read = readSync(file, bytes, got, bytes.length - got, at + from * floatBytes[type] + got)
-    if (read === 0) throw badModel(`The file of the adapter became shorter while ${JSON.stringify(name)} was read.`)
-    got += read
-  }
+  const bytes = readAt(file, new Uint8Array(count * floatBytes[type]), at + from * floatBytes[type], () =>
+    badModel(`The file of the adapter became shorter while ${JSON.stringify(name)} was read.`),
+  )
   return widened[type](bytes.buffer)
 }
 
