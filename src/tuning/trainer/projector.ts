@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
 import path from 'node:path'
 import { badModel, unsupportedModel } from '../../errors.ts'
-import { headerOf, metadataOf } from '../../gguf/index.ts'
+import { headerOf, metadataOf, typeNumber } from '../../gguf/index.ts'
 import { lastOfProjector } from '../../models/index.ts'
 import type { Ggml } from '../../native/index.ts'
 import { readAt } from '../../read-at.ts'
@@ -42,20 +42,30 @@ export async function projectorOf(file: string | null): Promise<{ module: string
 /** @param file the vision file @throws OrielError `invalid` if the projector cannot be trained */
 export async function openProjector(ggml: Ggml, file: string): Promise<Projector> {
   const last = await projectorOf(file)
-  const read = reading(ggml, file)
-  if (read === undefined) throw badModel('The vision file is not a valid GGUF file.')
+  const { tensors } = await headerOf(file)
+  const descriptor = openSync(file, 'r')
+  const matrixOf = (name: string): { values: Float32Array; columns: number } | null => {
+    const tensor = tensors.find((tensor) => tensor.name === name)
+    if (tensor === undefined) return null
+    const [columns = 1, ...others] = tensor.shape
+    const raw = readAt(descriptor, new Uint8Array(tensor.bytes), tensor.at, () =>
+      badModel(`The vision file is truncated: the tensor ${name} is incomplete.`),
+    )
+    const count = others.reduce((product, size) => product * size, columns)
+    return { values: ggml.floatsOf(typeNumber(tensor.type), raw, count), columns }
+  }
   try {
-    const weights = read.floats(`${last.matrix}.weight`)
+    const weights = matrixOf(`${last.matrix}.weight`)
     if (weights === null) throw badModel(`The vision file has no ${last.matrix}.weight.`)
-    const { values, rows } = weights
+    const outputs = weights.values.length / weights.columns
     return {
       ...last,
-      ...{ inputs: values.length / rows, outputs: rows, weights: values },
-      bias: read.floats(`${last.matrix}.bias`)?.values ?? new Float32Array(rows),
-      pause: read.floats(pauseName)?.values ?? null,
+      ...{ inputs: weights.columns, outputs, weights: weights.values },
+      bias: matrixOf(`${last.matrix}.bias`)?.values ?? new Float32Array(outputs),
+      pause: matrixOf(pauseName)?.values ?? null,
     }
   } finally {
-    read.close()
+    closeSync(descriptor)
   }
 }
 
@@ -81,30 +91,4 @@ export function throughMatrix(a: Float32Array, { inputs, outputs, weights }: Pro
     }
   }
   return result
-}
-
-function reading(ggml: Ggml, file: string) {
-  const opened = ggml.openGguf(file)
-  if (opened === null) return undefined
-  const { gguf, context } = opened
-  const start = Number(ggml.dataOffset(gguf))
-  const offsets = new Map<string, number>()
-  for (let index = 0; index < ggml.tensorCount(gguf); index++)
-    offsets.set(ggml.tensorName(gguf, index), start + Number(ggml.tensorOffset(gguf, index)))
-  const descriptor = openSync(file, 'r')
-  return {
-    floats(name: string): { values: Float32Array; rows: number } | null {
-      const [tensor, at] = [ggml.findTensor(context, name), offsets.get(name)]
-      if (tensor === null || at === undefined) return null
-      const raw = readAt(descriptor, new Uint8Array(ggml.tensorBytes(tensor)), at, () =>
-        badModel(`The vision file is truncated: the tensor ${name} is incomplete.`),
-      )
-      return { values: ggml.convert(tensor, raw, Number(ggml.elementCount(tensor))), rows: ggml.outerCount(tensor) }
-    },
-    close(): void {
-      closeSync(descriptor)
-      ggml.freeGguf(gguf)
-      ggml.free(context)
-    },
-  }
 }
