@@ -3,6 +3,7 @@ export { forcedCall, possibleCalls, toolRule } from './call-grammar.ts'
 export { callTags } from './call-markup.ts'
 export { ChatLayout } from './chat-layout.ts'
 export { isRegionToken, type Region, regionsIn } from './grounding.ts'
+export { inTime } from './in-time.ts'
 export {
   type AttachmentPart,
   type ChatMessage,
@@ -11,5 +12,5 @@ export {
   type PromptPart,
   type Tool,
 } from './messages.ts'
-export { type ChatExtras, compileTemplate } from './template.ts'
+export { type ChatExtras, type ChatFormat, compileTemplate } from './template.ts'
 export { type VideoFormat, videoFormatOf } from './video.ts'

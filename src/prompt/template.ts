@@ -1,6 +1,7 @@
 import { Template } from '@huggingface/jinja'
 import type { AttachmentKind } from '../attachments.ts'
 import { OrielError } from '../errors.ts'
+import { inTime } from './in-time.ts'
 import { type AttachmentTokens, createMarks, forgeable, type Marks } from './marks.ts'
 import type { AttachmentPart, ChatMessage, ContentPart, PromptPart, Tool } from './messages.ts'
 import { callsInWords, shortIds, templateCalls, templateTool, toolsInWords } from './tools.ts'
@@ -45,10 +46,12 @@ const chatml =
  * not at all, so that a mark within the text must stand for it. Trial renderings find the forms that this template takes;
  * a chat is laid out in the first form that keeps every attachment. The engine adds the tokens that a model
  * requires around an image. Control tokens that a client writes out (`<|im_end|>`) stay plain text, in tools and their results too.
- * @throws OrielError `internal` for a broken template; the layout throws `invalid` (param `prompt`) when the template
- * refuses the chat, would lose an attachment, or cannot continue its last message
+ * @throws OrielError `internal` for a broken template, and for one whose trials do not end; the layout throws `invalid`
+ * (param `prompt`) when the template refuses the chat, would lose an attachment, or cannot continue its last message
  */
-export function compileTemplate(model: TemplateModel): ChatFormat {
+export const compileTemplate = (model: TemplateModel): ChatFormat => inTime(() => compiled(model))
+
+function compiled(model: TemplateModel): ChatFormat {
   const jinja = model.chatTemplate ?? chatml
   const template = parseTemplate(jinja)
   const renderAll: RenderAll = (messages, extras) => renderWith(template, model, messages, extras)

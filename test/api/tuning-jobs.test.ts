@@ -124,6 +124,24 @@ describe('supervisedFineTuningJobs of Fireworks’ control plane', () => {
     expect((await call('GET', `${all}/second`)).body.error).toMatchObject({ code: 'tuning_job_not_found' })
   })
 
+  it.each(
+    inputs(
+      [['always', 'true']],
+      [
+        ['always', 'true'],
+        ['sometimes', "messages[0].content == 'What is 3?'"],
+      ],
+    ),
+  )('fail if their template does not end, and hold nobody up: %s', async (id, condition) => {
+    const forever = '{% for i in range(9999) %}'.repeat(4) + '{% endfor %}'.repeat(4)
+    const jinjaTemplate = `{% if ${condition} %}${forever}{% endif %}{{ messages[0].content }}`
+    await create(id, { trainer: 'built-in', jinjaTemplate })
+    await create(`behind-${id}`)
+    const { status } = await when(id, (state) => state === 'JOB_STATE_FAILED')
+    expect(status.message).toMatch(/The model's chat template does not end: it was stopped after 10 s\.$/)
+    await when(`behind-${id}`, (state) => state === 'JOB_STATE_COMPLETED')
+  })
+
   it.each([
     [{ loraRank: 3 }, 'loraRank must be at least 4; found 3.'],
     [{ loraRank: 65 }, 'loraRank must be at most 64; found 65.'],

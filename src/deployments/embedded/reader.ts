@@ -13,7 +13,7 @@ import { ownClient } from '../../fairness.ts'
 import type { Logger } from '../../log.ts'
 import { asImages, type Media } from '../../media/index.ts'
 import type { ModelCard } from '../../models/index.ts'
-import { type ChatExtras, ChatLayout, type ChatMessage } from '../../prompt/index.ts'
+import { type ChatExtras, type ChatFormat, type ChatMessage, compileTemplate, inTime } from '../../prompt/index.ts'
 import { bytesText } from '../../sizes.ts'
 import type { Attachment, PlainPart } from '../ask.ts'
 import { planMemory } from '../memory-plan.ts'
@@ -23,7 +23,7 @@ import { loadOptions } from './load-options.ts'
 /** A model that reads chats without answering them: what its decoder would get of each, as when it answers. */
 export interface Reader {
   readonly model: Pick<EngineModel, 'endTokens' | 'eosToken' | 'vocabulary'>
-  /** @throws OrielError `invalid` if the template refuses the chat */
+  /** @throws OrielError `invalid` if the template refuses the chat, `internal` if it does not end */
   layOut(messages: readonly ChatMessage[], extras: ChatExtras): Promise<PlainPart[]>
   /**
    * Loads the images of a chat.
@@ -68,18 +68,24 @@ const cacheBytes = 64e6
 
 /**
  * Starts a model that reads, on CPUs, in a process of its own.
- * @throws OrielError as `startEngine` does, and `precondition_failed` if there is not enough memory
+ * @throws OrielError as `startEngine` and `compileTemplate` do, and `precondition_failed` if there is not enough memory
  */
 export async function embeddedReader(card: ModelCard, options: ReaderOptions, signal: AbortSignal): Promise<Reader> {
   const { media, chatTemplate, log } = options
   const engine = await startEngine({ ...loadOptions(card, ...settingsFor(card, options)), log }, signal)
   const own = chatTemplate === null ? engine.model : { ...engine.model, chatTemplate }
-  const chats = new ChatLayout(own)
+  let format: ChatFormat
+  try {
+    format = compileTemplate(own)
+  } catch (error) {
+    await engine.close()
+    throw error
+  }
   const needs = { longestEdge: engine.model.inputs.image?.longestEdge ?? 1 }
   const asker = { client: ownClient, isolation: '' }
   return {
     model: engine.model,
-    layOut: (messages, extras) => chats.layout(messages, extras),
+    layOut: async (messages, extras) => inTime(() => format.layout(messages, extras)),
     async load(sources, stop) {
       const loaded = await media.load(sources, asker, needs, stop)
       return loaded.map((file, index) => {
@@ -104,10 +110,7 @@ export async function embeddedReader(card: ModelCard, options: ReaderOptions, si
       if (stop.aborted) throw cancelled()
       return engine.encode(attachment, ownClient, stop)
     },
-    async close() {
-      chats.close()
-      await engine.close()
-    },
+    close: () => engine.close(),
   }
 }
 
