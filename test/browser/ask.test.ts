@@ -93,6 +93,18 @@ describe('The page that asks', () => {
     await page.locator('.answer').getByText('Stopped.').waitFor()
   })
 
+  it('says below a picture, one line under the other, what was sent and what the model saw', async () => {
+    const page = await browser.open(oriel.url)
+    await page.getByRole('button', { name: 'What is in this image?' }).click()
+    await page.getByText('seen as 96 × 96').waitFor()
+    const lines = ['96 × 96 · 732 B', 'seen as 96 × 96', 'What the model saw'].map((line) => page.getByText(line))
+    const boxes = await Promise.all(lines.map((line) => line.boundingBox()))
+    const [sent, seen, button] = boxes.map((box) => ({ top: box?.y ?? 0, end: (box?.x ?? 0) + (box?.width ?? 0) }))
+    expect(seen?.top).toBeGreaterThan(sent?.top ?? 0)
+    expect(button?.top).toBeGreaterThan(seen?.top ?? 0)
+    expect([seen?.end, button?.end]).toEqual([sent?.end, sent?.end])
+  })
+
   it('writes the request as a curl that runs as pasted, with the picture in it or in a file', async () => {
     const page = await browser.open(oriel.url)
     await drop(page, `it's $HOME.png`, sample)

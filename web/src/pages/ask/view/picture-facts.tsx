@@ -9,7 +9,7 @@ import { showSeen } from './dialogs.tsx'
 export function PictureFacts({ turn, picture, index }: { turn: Turn; picture: Picture; index: number }) {
   const answers = turn.columns.flatMap((column) => shownAnswer(column) ?? [])
   return (
-    <div class="facts small dim figure">
+    <div class="picture-facts small dim figure">
       <span>
         {isDocument(picture) && `${picture.pages === '' ? 'all pages' : `pages ${picture.pages}`} · `}
         {(picture.seconds ?? 0) > 0 && `${clock(picture.seconds ?? 0)} · `}
