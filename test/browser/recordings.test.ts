@@ -101,10 +101,17 @@ describe('The page that asks, with videos and audio', () => {
     await page.locator('pre', { hasText: 'input_audio' }).waitFor()
   })
 
-  it('says why a model does not take a file', async () => {
+  it('says why a model does not take a file, and names one here that does', async () => {
     const page = await open('pocket')
+    const alert = page.getByRole('alert')
     await dropPicture(page, 'clip.webm', clip, 'video/webm')
-    await page.getByRole('alert').getByText('clip.webm cannot be added: Pocket takes no videos.').waitFor()
+    await alert
+      .getByText('clip.webm cannot be added: Pocket takes no videos. Models on this server that do: Keen.')
+      .waitFor()
+    await dropPicture(page, 'chime.wav', chime, 'audio/wav')
+    await alert
+      .getByText('chime.wav cannot be added: Pocket takes no audio. Models on this server that do: Keen.')
+      .waitFor()
     await page.getByRole('button', { name: 'Add pictures or a PDF' }).waitFor()
     const words = await open('words')
     const button = words.getByRole('button', { name: 'Words takes text only' })

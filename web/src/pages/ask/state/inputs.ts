@@ -1,7 +1,7 @@
 import type { Input } from './conversation.ts'
 import { current } from './conversations.ts'
 import { inputOf, isDocument } from './files.ts'
-import { nameOf, refusing, takes } from './models.ts'
+import { nameOf, refusing, takes, taking } from './models.ts'
 
 /** What may be added to a question: what all models of the conversation take. */
 
@@ -35,6 +35,14 @@ export function additions(): string | undefined {
 export const noAdditions = (): string =>
   `${new Intl.ListFormat('en').format(current.value.models.map(nameOf))} takes text only`
 
+/** Models that a message names. */
+const mostNamed = 5
+
+function insteadFor(input: Input): string {
+  const names = taking(input).slice(0, mostNamed).map(nameOf)
+  return names.length === 0 ? 'No model on this server does.' : `Models on this server that do: ${names.join(', ')}.`
+}
+
 /** Why a file cannot be asked about; empty: it can, as far as its name and type tell. */
 export async function problemOf(file: File): Promise<string> {
   const { name, type } = file
@@ -47,7 +55,7 @@ export async function problemOf(file: File): Promise<string> {
     /^image\/(?!svg)/.test(type)
   if (!isReadable) return `${name} is not a picture that the server reads, nor a PDF, a video or audio.`
   if (!takes(input))
-    return `${name} cannot be added: ${refusing(input).map(nameOf).join(' and ')} takes no ${words[input]}.`
+    return `${name} cannot be added: ${refusing(input).map(nameOf).join(' and ')} takes no ${words[input]}. ${insteadFor(input)}`
   // A folder can be dropped like a file, but has no bytes.
   const start = await file
     .slice(0, 1)

@@ -32,6 +32,12 @@ export const modelOf = (id: string): Model | undefined => models.value?.find((mo
 export const refusing = (input: Input): readonly string[] =>
   current.value.models.filter((id) => !(modelOf(id)?.[`supports_${input}_input`] ?? input === 'image'))
 
+/** The models of the server that take an input. */
+export const taking = (input: Input): readonly string[] =>
+  (models.value ?? [])
+    .filter((model) => model[`supports_${input}_input`] && model.state !== 'failed' && model.state !== 'not_pulled')
+    .map(({ id }) => id)
+
 /** Whether all models of the conversation take an input. */
 export const takes = (input: Input): boolean =>
   refusing(input).length === 0 && (input === 'image' || current.value.models.length > 0)
