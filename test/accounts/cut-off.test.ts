@@ -3,6 +3,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Accounts, freshMs, type Identity } from '../../src/accounts/index.ts'
+import { shortRun } from '../support/long.ts'
 import { missingServices } from '../support/services.ts'
 import { patient } from '../support/wait.ts'
 import { answered, openAccounts, type Services, small, startServices, temporaryFolder } from './houses.ts'
@@ -45,45 +46,48 @@ describe.skipIf(skip !== undefined)(
       await Promise.all([services.postgres.stop(), services.redis.stop()])
     })
 
-    it('PostgreSQL: seen keys work, others are told to come back, and usage waits on disk', async () => {
-      await services.postgres.database('cut')
-      const accounts = await open('cut')
-      const { secret } = await accounts.keys.create({ account: 'acme', budget: 1_000_000 })
-      const { secret: unseen } = await accounts.keys.create({ account: 'acme' })
-      const who = await accounts.authenticate(secret)
-      expect(await asked(accounts, who, 'pocket', 20)).toBe(20)
+    it.skipIf(shortRun)(
+      'PostgreSQL: seen keys work, others are told to come back, and usage waits on disk',
+      async () => {
+        await services.postgres.database('cut')
+        const accounts = await open('cut')
+        const { secret } = await accounts.keys.create({ account: 'acme', budget: 1_000_000 })
+        const { secret: unseen } = await accounts.keys.create({ account: 'acme' })
+        const who = await accounts.authenticate(secret)
+        expect(await asked(accounts, who, 'pocket', 20)).toBe(20)
 
-      await services.postgres.kill()
-      await sleep(freshMs + 100)
-      expect(await accounts.authenticate(secret)).toEqual(who)
-      await expect(accounts.authenticate(unseen)).rejects.toMatchObject({
-        kind: 'overloaded',
-        code: 'accounts_unavailable',
-        retryAfter: expect.any(Number),
-      })
-      expect(await asked(accounts, who, 'pocket', 20)).toBe(20)
-      for (const refused of [
-        accounts.keys.list(),
-        accounts.keys.create({ account: 'b' }),
-        accounts.usage({ from: 0, to: 1 }),
-      ])
-        await expect(refused).rejects.toMatchObject({ kind: 'overloaded', code: 'accounts_unavailable' })
-      await vi.waitFor(() => expect(waiting()).not.toEqual([]), patient)
-      // Most do not wait for a database that does not answer.
-      const begun = performance.now()
-      for (let request = 0; request < 500; request++) await accounts.authenticate(secret)
-      expect(performance.now() - begun).toBeLessThan(60_000)
+        await services.postgres.kill()
+        await sleep(freshMs + 100)
+        expect(await accounts.authenticate(secret)).toEqual(who)
+        await expect(accounts.authenticate(unseen)).rejects.toMatchObject({
+          kind: 'overloaded',
+          code: 'accounts_unavailable',
+          retryAfter: expect.any(Number),
+        })
+        expect(await asked(accounts, who, 'pocket', 20)).toBe(20)
+        for (const refused of [
+          accounts.keys.list(),
+          accounts.keys.create({ account: 'b' }),
+          accounts.usage({ from: 0, to: 1 }),
+        ])
+          await expect(refused).rejects.toMatchObject({ kind: 'overloaded', code: 'accounts_unavailable' })
+        await vi.waitFor(() => expect(waiting()).not.toEqual([]), patient)
+        // Most do not wait for a database that does not answer.
+        const begun = performance.now()
+        for (let request = 0; request < 500; request++) await accounts.authenticate(secret)
+        expect(performance.now() - begun).toBeLessThan(60_000)
 
-      await services.postgres.restart()
-      await vi.waitFor(() => accounts.authenticate(unseen), patient)
-      await vi.waitFor(async () => {
-        const { rows } = await accounts.usage({ from: 0, to: Date.now() + 1 })
-        expect(rows).toMatchObject([{ requests: 40, cost: 40 * 120 }])
-      }, patient)
-      await vi.waitFor(() => expect(waiting()).toEqual([]), patient)
-    })
+        await services.postgres.restart()
+        await vi.waitFor(() => accounts.authenticate(unseen), patient)
+        await vi.waitFor(async () => {
+          const { rows } = await accounts.usage({ from: 0, to: Date.now() + 1 })
+          expect(rows).toMatchObject([{ requests: 40, cost: 40 * 120 }])
+        }, patient)
+        await vi.waitFor(() => expect(waiting()).toEqual([]), patient)
+      },
+    )
 
-    it('PostgreSQL, again and again: a server that writes lives on, and loses nothing', async () => {
+    it.skipIf(shortRun)('PostgreSQL, again and again: a server that writes lives on, and loses nothing', async () => {
       const databaseUrl = await services.postgres.database('again')
       const settings = { dataDir: path.join(folder, 'again'), databaseUrl }
       const writer = startWriter(settings, 500)

@@ -5,7 +5,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { Spool } from '../../src/accounts/spool.ts'
 import { openStore } from '../../src/accounts/store/store.ts'
 import { loadConfig } from '../../src/load-config.ts'
-import { inputs } from '../support/long.ts'
+import { inputs, shortRun } from '../support/long.ts'
 import { patient } from '../support/wait.ts'
 import { answered, houses, openAccounts, small, temporaryFolder } from './houses.ts'
 import { some, startWriter, written } from './processes.ts'
@@ -51,7 +51,7 @@ describe.each(houses)('processes that share a database: $title', ({ skip, isShar
     600_000,
   )
 
-  it.skipIf(skip)('lose at most the last second when they are killed', async () => {
+  it.skipIf(skip || shortRun)('lose at most the last second when they are killed', async () => {
     const shared = await settings('killed')
     const writers = [startWriter(shared), startWriter(shared)]
     await some(writers, 300)
@@ -105,7 +105,7 @@ describe('usage on disk', () => {
     await accounts.close()
   })
 
-  it('waits in memory when nothing can be written to disk, and the database is locked', async () => {
+  it.skipIf(shortRun)('waits in memory when nothing can be written to disk, and the database is locked', async () => {
     const dataDir = path.join(root, 'memory')
     const accounts = await openAccounts({ dataDir })
     const who = await accounts.authenticate(undefined)

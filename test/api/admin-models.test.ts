@@ -8,6 +8,7 @@ import { pull, pullList } from '../../src/api/administration/pulls.ts'
 import { postJson } from '../support/http.ts'
 import { FakeHub } from '../support/hub.ts'
 import { dataUrl, shape } from '../support/images.ts'
+import { shortRun } from '../support/long.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { send } from '../support/raw.ts'
 import { startServer, type TestServer } from '../support/server.ts'
@@ -146,7 +147,7 @@ describe('the library', () => {
     expect(await refusal(unload('nothing'))).toEqual([404, 'model_not_loaded'])
   })
 
-  it('ends a load that is no longer wanted', async () => {
+  it.skipIf(shortRun)('ends a load that is no longer wanted', async () => {
     await unload('pocket')
     await vi.waitFor(async () => expect(await modelOf('pocket')).toMatchObject({ state: 'available' }), patient)
     await postJson(at('models/load'), { model: 'pocket' })

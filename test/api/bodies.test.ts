@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { root } from '../support/cli.ts'
 import { postJson } from '../support/http.ts'
-import { inputs } from '../support/long.ts'
+import { inputs, shortRun } from '../support/long.ts'
 import { type Upload, upload } from '../support/raw.ts'
 
 /** A server with its own process, whose memory and log can be read. */
@@ -207,7 +207,7 @@ describe('unfinished uploads', () => {
     }
   }
 
-  it('are bounded in memory, and harm nobody', async () => {
+  it.skipIf(shortRun)('are bounded in memory, and harm nobody', async () => {
     begin(inputs(40, 120))
     const answers = uploads.map(({ answer }) => answer)
     const refused = await Promise.race(answers)
@@ -222,7 +222,7 @@ describe('unfinished uploads', () => {
     expect(await other.answer).toMatch(/^HTTP\/1\.1 400 .*messages must have at least 1 item/s)
   })
 
-  it('end when their bytes stay away', async () => {
+  it.skipIf(shortRun)('end when their bytes stay away', async () => {
     const code = 'body_timeout'
     const answers = await Promise.all(uploads.map(({ answer }) => answer))
     const late = answers.filter((answer) => answer.includes(code))

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { shortRun } from '../support/long.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 let oriel: TestServer
@@ -34,7 +35,7 @@ describe('GET /health and GET /ready', () => {
     })
   })
 
-  it('answer while the engine is stopped: alive, and not ready', async () => {
+  it.skipIf(shortRun)('answer while the engine is stopped: alive, and not ready', async () => {
     signal('SIGSTOP')
     try {
       // Ready for some seconds more: it may be busy.

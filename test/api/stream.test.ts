@@ -1,6 +1,7 @@
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { postJson } from '../support/http.ts'
+import { shortRun } from '../support/long.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { patient } from '../support/wait.ts'
 
@@ -112,7 +113,7 @@ describe('a stream', () => {
     expect(Number(tokens)).toBeLessThan(4000)
   })
 
-  it('waits for a client that does not read', async () => {
+  it.skipIf(shortRun)('waits for a client that does not read', async () => {
     const { port } = new URL(oriel.url)
     const body = JSON.stringify({
       model: 'pocket',
@@ -166,17 +167,20 @@ describe('an engine that dies', () => {
     for (const response of await Promise.all(waiting)) expect(await textOf(response)).toBe(greeting)
   })
 
-  it('fails waiting requests when the next engine dies too, since one of them may be the cause', async () => {
-    const running = await post({ stream: true, n: 32, ignore_eos: true, max_tokens: 500 })
-    const waiting = Array.from({ length: 2 }, () => post({ n: 32, ignore_eos: true, max_tokens: 500 }))
-    for (const left of [2, 1]) {
-      const busy = async () => expect(await engineOf()).toMatchObject({ running: 32, waiting: left })
-      await vi.waitFor(busy, patient)
-      oriel.kill()
-    }
-    expect(await running.text()).toContain('is restarting')
-    for (const { status } of await Promise.all(waiting)) expect(status).toBe(503)
-    // Requests do not wait for the restart of an engine that has died several times soon after its start.
-    await vi.waitFor(async () => expect(await textOf(await post())).toBe(greeting), patient)
-  })
+  it.skipIf(shortRun)(
+    'fails waiting requests when the next engine dies too, since one of them may be the cause',
+    async () => {
+      const running = await post({ stream: true, n: 32, ignore_eos: true, max_tokens: 500 })
+      const waiting = Array.from({ length: 2 }, () => post({ n: 32, ignore_eos: true, max_tokens: 500 }))
+      for (const left of [2, 1]) {
+        const busy = async () => expect(await engineOf()).toMatchObject({ running: 32, waiting: left })
+        await vi.waitFor(busy, patient)
+        oriel.kill()
+      }
+      expect(await running.text()).toContain('is restarting')
+      for (const { status } of await Promise.all(waiting)) expect(status).toBe(503)
+      // Requests do not wait for the restart of an engine that has died several times soon after its start.
+      await vi.waitFor(async () => expect(await textOf(await post())).toBe(greeting), patient)
+    },
+  )
 })

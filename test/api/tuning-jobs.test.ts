@@ -9,7 +9,7 @@ import { childrenRunning } from '../support/children.ts'
 import { orielServe } from '../support/cli.ts'
 import { jsonl, textExample } from '../support/examples.ts'
 import { type KeyedServer, startKeyed } from '../support/keyed.ts'
-import { inputs } from '../support/long.ts'
+import { shortRun } from '../support/long.ts'
 import { fakeTrainer } from '../support/tuning.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-tuning-'))
@@ -212,7 +212,7 @@ describe('OpenAI’s fine-tuning', () => {
   })
 })
 
-describe.skipIf(inputs(true, false))('a server that is killed', () => {
+describe.skipIf(shortRun)('a server that is killed', () => {
   it('takes its trainer with it, and goes on with the job when it starts again', async () => {
     const env = {
       ORIEL_DATA_DIR: path.join(folder, 'killed'),

@@ -7,6 +7,7 @@ import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { oriel, orielHere, orielServe, root, run } from '../support/cli.ts'
 import { eventsOf, postJson } from '../support/http.ts'
+import { shortRun } from '../support/long.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
 const running: ChildProcess[] = []
@@ -56,37 +57,40 @@ describe('oriel serve', () => {
     }
   })
 
-  it('loads several models as far as the memory allows, and refuses to start if one never fits', async () => {
-    const folder = await mkdtemp(path.join(tmpdir(), 'oriel-cli-'))
-    const other = path.join(folder, 'other.gguf')
-    await copyFile(`${pocketFolder}pocket.gguf`, other)
-    const { out, url } = await serve('--memory-budget', '4GB', '--gpu', 'off', '--model', 'pocket', '--model', other)
-    expect(out).toMatch(/^Oriel serves pocket, other at http/)
-    const { data } = (await (await fetch(`${url}/v1/models`)).json()) as { data: { id: string; state: string }[] }
-    expect(data.filter(({ state }) => state === 'loaded').map(({ id }) => id)).toEqual(['pocket', 'other'])
-    const { out: inTurn } = await serve(
-      '--memory-budget',
-      '300MB',
-      '--gpu',
-      'off',
-      '--model',
-      'pocket',
-      '--model',
-      other,
-    )
-    expect(inTurn).toMatch(/^Oriel serves pocket, other at http/)
-    await rm(folder, { recursive: true })
-    expect(await orielHere(['serve', '--memory-budget', '100 MB'], {})).toMatchObject({
-      code: 1,
-      stderr: expect.stringMatching(
-        /^oriel: The model pocket never fits: it takes 2\d\d MB .* may take 100 MB\. .* --memory-budget\.\n$/,
-      ),
-    })
-    expect(await orielHere(['serve', '--memory-budget', 'plenty'], {})).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining('must be like 8GB or 500MB'),
-    })
-  })
+  it.skipIf(shortRun)(
+    'loads several models as far as the memory allows, and refuses to start if one never fits',
+    async () => {
+      const folder = await mkdtemp(path.join(tmpdir(), 'oriel-cli-'))
+      const other = path.join(folder, 'other.gguf')
+      await copyFile(`${pocketFolder}pocket.gguf`, other)
+      const { out, url } = await serve('--memory-budget', '4GB', '--gpu', 'off', '--model', 'pocket', '--model', other)
+      expect(out).toMatch(/^Oriel serves pocket, other at http/)
+      const { data } = (await (await fetch(`${url}/v1/models`)).json()) as { data: { id: string; state: string }[] }
+      expect(data.filter(({ state }) => state === 'loaded').map(({ id }) => id)).toEqual(['pocket', 'other'])
+      const { out: inTurn } = await serve(
+        '--memory-budget',
+        '300MB',
+        '--gpu',
+        'off',
+        '--model',
+        'pocket',
+        '--model',
+        other,
+      )
+      expect(inTurn).toMatch(/^Oriel serves pocket, other at http/)
+      await rm(folder, { recursive: true })
+      expect(await orielHere(['serve', '--memory-budget', '100 MB'], {})).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(
+          /^oriel: The model pocket never fits: it takes 2\d\d MB .* may take 100 MB\. .* --memory-budget\.\n$/,
+        ),
+      })
+      expect(await orielHere(['serve', '--memory-budget', 'plenty'], {})).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('must be like 8GB or 500MB'),
+      })
+    },
+  )
 
   it('reports an error in one line with advice, and exits with 1', async () => {
     const taken = createServer()
@@ -149,14 +153,17 @@ describe('oriel ask', () => {
       })
   })
 
-  it('asks in parts about more images than the settings or --batch allow in one question', async () => {
-    const image = 'examples/sample.png'
-    const inParts = new RegExp(`^${image}; ${image}:\n[^]+\n${image}:\n[^]+\nIn all:\n[^]+\n$`)
-    const images = [image, image, image]
-    const settings = await oriel(['ask', ...images, 'What?'], { env: { ORIEL_MAX_IMAGES: '2' } })
-    expect(settings).toMatchObject({ code: 0, stdout: expect.stringMatching(inParts) })
-    expect((await oriel(['ask', '--batch', '2', ...images, 'What?'])).stdout).toMatch(inParts)
-  })
+  it.skipIf(shortRun)(
+    'asks in parts about more images than the settings or --batch allow in one question',
+    async () => {
+      const image = 'examples/sample.png'
+      const inParts = new RegExp(`^${image}; ${image}:\n[^]+\n${image}:\n[^]+\nIn all:\n[^]+\n$`)
+      const images = [image, image, image]
+      const settings = await oriel(['ask', ...images, 'What?'], { env: { ORIEL_MAX_IMAGES: '2' } })
+      expect(settings).toMatchObject({ code: 0, stdout: expect.stringMatching(inParts) })
+      expect((await oriel(['ask', '--batch', '2', ...images, 'What?'])).stdout).toMatch(inParts)
+    },
+  )
 
   it('names the image that it cannot read', async () => {
     expect(await oriel(['ask', 'nothing.png', 'What?'])).toMatchObject({

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { orielServe } from '../support/cli.ts'
 import { postJson } from '../support/http.ts'
 import { type Colour, colours, dataUrl, shape } from '../support/images.ts'
-import { inputs } from '../support/long.ts'
+import { shortRun } from '../support/long.ts'
 
 /** Resident megabytes of a process and all that it started. */
 function residentOf(pid: number): number {
@@ -19,7 +19,7 @@ function residentOf(pid: number): number {
   return Math.round(sum(pid) / 1000)
 }
 
-it.skipIf(inputs(true, false))(
+it.skipIf(shortRun)(
   'a server holds its memory over hundreds of requests with new images',
   async () => {
     // Small caches are full before the first measurement.

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Backend } from '../../src/app.ts'
 import { orielServe } from '../support/cli.ts'
-import { inputs } from '../support/long.ts'
+import { inputs, shortRun } from '../support/long.ts'
 import { plainBackend } from '../support/plain-backend.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { patient } from '../support/wait.ts'
@@ -168,11 +168,7 @@ const proxies = [
 ]
 describe.each(proxies)('$name with deploy/$files', ({ name, version, start }) => {
   const isInstalled = spawnSync(name, [version]).status === 0
-  const skip = !inputs(false, true)
-    ? 'it takes half a minute: TEST_LONG=1'
-    : isInstalled
-      ? undefined
-      : `${name} is not installed`
+  const skip = shortRun ? 'it takes half a minute: TEST_LONG=1' : isInstalled ? undefined : `${name} is not installed`
   const title = (text: string): string => (skip === undefined ? text : `${text} (skipped: ${skip})`)
   let port = 0
   beforeAll(async () => {

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { orielServe } from '../support/cli.ts'
 import { eventsOf, postJson } from '../support/http.ts'
-import { inputs } from '../support/long.ts'
+import { shortRun } from '../support/long.ts'
 import { patient } from '../support/wait.ts'
 
 /** Two servers behind a router that knows of them what routers know: whether `/ready` is 200, asked now and then. */
@@ -29,7 +29,7 @@ const chat = (url: string, rest: object) =>
   })
 const long = { stream: true, ignore_eos: true, max_tokens: 1500 }
 
-describe.skipIf(inputs(true, false))('servers that are restarted one after the other', () => {
+describe.skipIf(shortRun)('servers that are restarted one after the other', () => {
   /** A router asks every 100 ms. */
   const env = { ORIEL_SHUTDOWN_DELAY_MS: '3000', ORIEL_GRACE_MS: '60000' }
   const agent = new Agent({ keepAlive: true })

@@ -8,6 +8,7 @@ import { childrenRunning } from '../support/children.ts'
 import { orielServe } from '../support/cli.ts'
 import { dataUrl, shape } from '../support/images.ts'
 import { type KeyedServer, startKeyed } from '../support/keyed.ts'
+import { shortRun } from '../support/long.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { patient } from '../support/wait.ts'
 
@@ -147,7 +148,7 @@ describe('a deployment', () => {
     await vi.waitFor(() => expect(server.engines().length).toBe(1), patient)
   })
 
-  it('starts a replica under load, and all requests are answered', async () => {
+  it.skipIf(shortRun)('starts a replica under load, and all requests are answered', async () => {
     const policy = { scaleUpWindow: '0s', loadTargets: { concurrent_requests: 1 } }
     await client.change('eyes', { autoscalingPolicy: policy })
     const ends = new AbortController()

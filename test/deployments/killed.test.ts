@@ -7,7 +7,7 @@ import type { z } from 'zod'
 import { deployment, deploymentList } from '../../src/api/control/deployments.ts'
 import { childrenRunning } from '../support/children.ts'
 import { orielServe } from '../support/cli.ts'
-import { inputs } from '../support/long.ts'
+import { inputs, shortRun } from '../support/long.ts'
 import { missingServices, startPostgres } from '../support/services.ts'
 import { patient } from '../support/wait.ts'
 
@@ -55,7 +55,7 @@ afterEach(() => {
   servers.clear()
 })
 
-describe.skipIf(inputs(true, false))('a server that is killed', () => {
+describe.skipIf(shortRun)('a server that is killed', () => {
   /** What happens to the deployment `eyes`, and how it is when a server runs again. */
   const moments: [string, (at: Running) => Promise<unknown>, Deployment['state'], number][] = [
     ['while it is created', (at) => send(at, 'POST', `${base}?deploymentId=eyes`, { baseModel: 'pocket' }), 'READY', 1],
@@ -136,7 +136,7 @@ describe.skipIf(inputs(true, false))('a server that is killed', () => {
   }, 400_000)
 })
 
-describe.skipIf(inputs(true, false) || missingServices())('two servers with one PostgreSQL', () => {
+describe.skipIf(shortRun || missingServices())('two servers with one PostgreSQL', () => {
   it('have the same deployments: each answers for them, scales them and lets them go', async () => {
     const postgres = await startPostgres()
     const folders = [0, 1].map(() => mkdtempSync(path.join(tmpdir(), 'oriel-both-')))

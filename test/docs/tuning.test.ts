@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createProgram } from '../../src/cli/program.ts'
 import { run } from '../support/cli.ts'
-import { inputs } from '../support/long.ts'
+import { shortRun } from '../support/long.ts'
 import { writeParts } from '../support/parts.ts'
 import { root, textOf } from './pages.ts'
 
@@ -32,7 +32,7 @@ describe('docs/tuning.md', () => {
   })
 })
 
-describe.skipIf(inputs(true, false))('docs/tuning.md, followed from the beginning to the end', () => {
+describe.skipIf(shortRun)('docs/tuning.md, followed from the beginning to the end', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'oriel-docs-tuning-'))
   const env = {
     ORIEL_MODELS_DIR: path.join(folder, 'models'),

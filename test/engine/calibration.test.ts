@@ -9,6 +9,7 @@ import { writeDecoder } from '../encoders/oracle/decoder.ts'
 import { towerWidth } from '../encoders/oracle/tower.ts'
 import { learnedPositions, writeVision } from '../encoders/oracle/vision-file.ts'
 import { matrix, norm } from '../encoders/oracle/weights.ts'
+import { shortRun } from '../support/long.ts'
 import { answerOf, ask, engineSettings, requestOf, square } from '../support/pocket.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-calibration-'))
@@ -74,29 +75,33 @@ afterAll(async () => {
 })
 
 describe('an encoder whose forms are not chosen yet', () => {
-  it('answers at once, changes to the chosen forms when nobody asks, and mixes nothing of before into answers', async () => {
-    const { engine, changed } = await start()
-    const first = await answer(engine)
-    const again = await answer(engine)
-    await changed
-    const after = await answer(engine)
-    // The picture is encoded anew, and neither its embeddings nor what was computed with them is used.
-    expect(after.encode).toBeGreaterThan(0)
-    expect(after.cached).toBeLessThan(again.cached)
-    const then = await answer(engine)
-    expect(then).toMatchObject({ encode: 0, cached: again.cached })
-    expectNear(then.logprobs, after.logprobs, 4)
-    expectNear(after.logprobs, first.logprobs, 0)
+  it.skipIf(shortRun)(
+    'answers at once, changes to the chosen forms when nobody asks, and mixes nothing of before into answers',
+    async () => {
+      const { engine, changed } = await start()
+      const first = await answer(engine)
+      const again = await answer(engine)
+      await changed
+      const after = await answer(engine)
+      // The picture is encoded anew, and neither its embeddings nor what was computed with them is used.
+      expect(after.encode).toBeGreaterThan(0)
+      expect(after.cached).toBeLessThan(again.cached)
+      const then = await answer(engine)
+      expect(then).toMatchObject({ encode: 0, cached: again.cached })
+      expectNear(then.logprobs, after.logprobs, 4)
+      expectNear(after.logprobs, first.logprobs, 0)
 
-    const threads = engineSettings.threads
-    const choice = chosenFor(projector, threads, { folder: path.join(folder, 'oriel', 'weights'), mostBytes: 1e9 })
-    expect(choice?.error).toBeLessThan(choice?.aim ?? 0)
+      const threads = engineSettings.threads
+      const choice = chosenFor(projector, threads, { folder: path.join(folder, 'oriel', 'weights'), mostBytes: 1e9 })
+      expect(choice?.error).toBeLessThan(choice?.aim ?? 0)
 
-    // The next load has the same forms from the beginning.
-    await engine.close()
-    const { engine: next, lines } = await start()
-    expectNear((await answer(next)).logprobs, after.logprobs, 4)
-    expect(lines.join()).not.toContain('chosen')
-    // A calibration has the lowest priority: on a busy machine it waits.
-  }, 600_000)
+      // The next load has the same forms from the beginning.
+      await engine.close()
+      const { engine: next, lines } = await start()
+      expectNear((await answer(next)).logprobs, after.logprobs, 4)
+      expect(lines.join()).not.toContain('chosen')
+      // A calibration has the lowest priority: on a busy machine it waits.
+    },
+    600_000,
+  )
 })

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { AnswerToken, Engine, GenerateRequest } from '../../src/engine/index.ts'
 import { childrenRunning } from '../support/children.ts'
-import { inputs } from '../support/long.ts'
+import { inputs, shortRun } from '../support/long.ts'
 import { seeded } from '../support/mutate.ts'
 import { answerOf, ask, greedy, requestOf, square, startPocket } from '../support/pocket.ts'
 import { patient } from '../support/wait.ts'
@@ -123,7 +123,7 @@ describe('many requests of all kinds', () => {
     expect((await answerOf(engine, requestOf(ask('Hi')))).reasons).toEqual(['stop'])
   })
 
-  it.skipIf(inputs(true, false))(
+  it.skipIf(shortRun)(
     'fail when the engine hangs and is killed',
     async () => {
       const running = answerOf(engine, requestOf(ask('Hi'), { ignoreEos: true, maxTokens: 4000 })).catch(

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { expect, it, vi } from 'vitest'
 import { deferred } from '../../src/deferred.ts'
 import { createLogger } from '../../src/log.ts'
+import { inputs } from '../support/long.ts'
 import { engineSettings } from '../support/pocket.ts'
 
 let starts = 0
@@ -57,11 +58,12 @@ it('does not start an engine again and again whose encoders kill it while they o
   await engine.close()
 })
 
-it.each([
+const endings: [string, object[]][] = [
   ['have been opened', [ready({}), { type: 'opened', runtimes: {} }]],
   ['could not be opened', [ready({}), unopenedFor]],
   ['do not exist', [ready(null)]],
-])('starts an engine again whose encoders %s', async (_, says) => {
+]
+it.each(inputs(endings.slice(0, 1), endings))('starts an engine again whose encoders %s', async (_, says) => {
   const { engine } = await startDying(says)
   await expect.poll(() => starts, { timeout: 30_000 }).toBeGreaterThan(4)
   await engine.close()

@@ -9,6 +9,7 @@ import type { FileToDecode } from '../../src/media/decoder/decoder-process.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import { childrenRunning } from '../support/children.ts'
 import { shape } from '../support/images.ts'
+import { shortRun } from '../support/long.ts'
 import { bombs, burdened } from './bombs.ts'
 import { openMedia } from './media.ts'
 
@@ -105,7 +106,7 @@ describe.skipIf(process.platform === 'win32')('a decoder that crashes or hangs',
     await pool.close()
   })
 
-  it('is killed after the time limit of a file, naming the limit', async () => {
+  it.skipIf(shortRun)('is killed after the time limit of a file, naming the limit', async () => {
     const others = decoders()
     const pool = new DecoderPool(
       { ...loadConfig({}, {}).media, decoders: 2, decodeTimeoutMs: 6000 },
@@ -149,7 +150,7 @@ describe.skipIf(process.platform === 'win32')('a small file that takes long to d
     slow = Buffer.concat([still.subarray(0, head), Buffer.alloc(150 * frame.length, frame), still.subarray(-1)])
   })
 
-  it('has one time limit for all its frames', async () => {
+  it.skipIf(shortRun)('has one time limit for all its frames', async () => {
     const { media } = await open(3000)
     await expect(media.loadOne(slow, lastFrames, 64)).rejects.toMatchObject({ code: 'image_decode_timeout' })
     await media.close()

@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/load-config.ts'
 import { dataUrl } from '../support/images.ts'
-import { inputs } from '../support/long.ts'
+import { inputs, shortRun } from '../support/long.ts'
 import { likeTone, missingEncoder, prepare, seconds, sounds } from './recordings.ts'
 
 type MediaRoom = typeof import('../../src/media/index.ts')
@@ -62,7 +62,7 @@ const specimens: readonly { name: string; args: string; late?: number }[] = [
   ...inputs(others.slice(-2, -1), others),
 ]
 
-describe.skipIf(missing || inputs(true, false))('the samples of Opus, MP3, FLAC and Vorbis', () => {
+describe.skipIf(missing || shortRun)('the samples of Opus, MP3, FLAC and Vorbis', () => {
   const levels = [
     { by: 'node-webcodecs', without: [], ffmpeg: false },
     { by: 'WebAssembly, where node-webcodecs and ffmpeg are missing', without: ['node-webcodecs'], ffmpeg: false },

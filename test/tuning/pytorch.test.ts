@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
 import { oriel } from '../support/cli.ts'
 import { jsonl, textExample } from '../support/examples.ts'
-import { inputs } from '../support/long.ts'
+import { shortRun } from '../support/long.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-pytorch-'))
 const script = fileURLToPath(new URL('pytorch-trainer.py', import.meta.url))
@@ -22,7 +22,7 @@ function hasPyTorch(): boolean {
   }
 }
 
-describe.skipIf(inputs(true, false) || !hasPyTorch())('a trainer in PyTorch', () => {
+describe.skipIf(shortRun || !hasPyTorch())('a trainer in PyTorch', () => {
   it('teaches Pocket what it answers from then on', { timeout: 600_000 }, async () => {
     const env = {
       ORIEL_MODELS_DIR: path.join(folder, 'models'),

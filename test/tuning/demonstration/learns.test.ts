@@ -5,12 +5,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { askAll, isRight, readHeldOut } from '../../pocket/held-out.ts'
 import { oriel } from '../../support/cli.ts'
 import { dataUrl } from '../../support/images.ts'
-import { inputs } from '../../support/long.ts'
+import { shortRun } from '../../support/long.ts'
 import { startServer, type TestServer } from '../../support/server.ts'
 import { labelledPictures, labelOf, question } from './pictures.ts'
 
 /** From sixty labelled pictures to a model that knows a new shape and answers in a new way, as a person does it. */
-describe.skipIf(inputs(true, false))('the built-in model that has been trained with what is usual', () => {
+describe.skipIf(shortRun)('the built-in model that has been trained with what is usual', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'oriel-demonstration-'))
   const models = path.join(folder, 'models')
   let server: TestServer
