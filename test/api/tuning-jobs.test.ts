@@ -124,15 +124,10 @@ describe('supervisedFineTuningJobs of Fireworks’ control plane', () => {
     expect((await call('GET', `${all}/second`)).body.error).toMatchObject({ code: 'tuning_job_not_found' })
   })
 
-  it.each(
-    inputs(
-      [['always', 'true']],
-      [
-        ['always', 'true'],
-        ['sometimes', "messages[0].content == 'What is 3?'"],
-      ],
-    ),
-  )('fail if their template does not end, and hold nobody up: %s', async (id, condition) => {
+  it.skipIf(shortRun).each([
+    ['always', 'true'],
+    ['sometimes', "messages[0].content == 'What is 3?'"],
+  ])('fail if their template does not end, and hold nobody up: %s', async (id, condition) => {
     const forever = '{% for i in range(9999) %}'.repeat(4) + '{% endfor %}'.repeat(4)
     const jinjaTemplate = `{% if ${condition} %}${forever}{% endif %}{{ messages[0].content }}`
     await create(id, { trainer: 'built-in', jinjaTemplate })
