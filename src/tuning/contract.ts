@@ -41,19 +41,16 @@ export const exampleLine = z.strictObject({
 export type ExampleLine = z.output<typeof exampleLine>
 
 const positive = z.int().positive()
+const count = z.int().nonnegative()
 
-/** `config.json` */
-export const trainingConfig = z.strictObject({
-  /** The base model: its id, and its GGUF files. */
-  base: z.strictObject({ id: z.string(), decoder: z.string(), projector: z.string().nullable() }),
-  /** A folder with an adapter in the format of PEFT to go on from. */
-  warmStart: z.string().nullable(),
+/** How an adapter is trained. */
+export const hyperparameters = z.strictObject({
   /** Instead of the model's own. */
   chatTemplate: z.string().nullable(),
   epochs: z.number().positive(),
   /** The highest, after the warm-up. It falls to 0 as a cosine. */
   learningRate: z.number().positive(),
-  warmupSteps: z.int().nonnegative(),
+  warmupSteps: count,
   rank: positive,
   /** What the adapter adds is multiplied by `alpha / rank`. */
   alpha: z.number().positive(),
@@ -67,7 +64,16 @@ export const trainingConfig = z.strictObject({
   trainProjector: z.boolean(),
   /** Whether training ends when the evaluation loss has not fallen for two evaluations. */
   earlyStop: z.boolean(),
-  seed: z.int().nonnegative(),
+  seed: count,
+})
+export type Hyperparameters = Readonly<z.output<typeof hyperparameters>>
+
+/** `config.json` */
+export const trainingConfig = hyperparameters.extend({
+  /** The base model: its id, and its GGUF files. */
+  base: z.strictObject({ id: z.string(), decoder: z.string(), projector: z.string().nullable() }),
+  /** A folder with an adapter in the format of PEFT to go on from. */
+  warmStart: z.string().nullable(),
   /** How the server reads images. */
   reading: z.strictObject({
     maxImages: positive,
@@ -75,13 +81,28 @@ export const trainingConfig = z.strictObject({
     maxTotalPixels: positive,
     visionRuntime: z.enum(['onnx', 'ggml']),
     visionPrecision: z.enum(['auto', 'fp32', 'int8']),
-    weightCacheBytes: z.int().nonnegative(),
+    weightCacheBytes: count,
   }),
   /** Memory that the trainer may take, in bytes. */
   memoryBytes: positive,
   threads: positive,
 })
 export type TrainingConfig = z.output<typeof trainingConfig>
+
+/** What the examples of a job are. All but `evaluation` count those that are trained on. */
+export const exampleCounts = z.strictObject({
+  examples: count,
+  evaluation: count,
+  tokens: count,
+  learnedTokens: count,
+  images: count,
+  imageTokens: count,
+  /** Examples that were longer than `maxTokens`. */
+  truncated: count,
+  /** Of these, the ones of which nothing is left that can be learned. They are left out. */
+  dropped: count,
+})
+export type ExampleCounts = z.output<typeof exampleCounts>
 
 /** A line of the trainer's standard output. Others are its log. */
 export const progressLine = z.discriminatedUnion('type', [
@@ -94,16 +115,7 @@ export const progressLine = z.discriminatedUnion('type', [
   /** What the examples are, once, before the first step. */
   z.strictObject({
     type: z.literal('examples'),
-    examples: z.int(),
-    evaluation: z.int(),
-    tokens: z.int(),
-    learnedTokens: z.int(),
-    images: z.int(),
-    imageTokens: z.int(),
-    /** Examples that were longer than `maxTokens`. */
-    truncated: z.int(),
-    /** Of these, the ones of which nothing is left that can be learned. They are left out. */
-    dropped: z.int(),
+    ...exampleCounts.shape,
     /** Steps that all epochs have. */
     steps: z.int(),
     /** Of memory that training takes, reckoned. */
@@ -128,9 +140,6 @@ export const progressLine = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('failed'), message: z.string() }),
 ])
 export type ProgressLine = z.output<typeof progressLine>
-
-/** What the examples of a job are. All but `evaluation` count those that are trained on. */
-export type ExampleCounts = Omit<Extract<ProgressLine, { type: 'examples' }>, 'type' | 'steps' | 'memoryBytes'>
 
 export const noCounts: ExampleCounts = {
   examples: 0,

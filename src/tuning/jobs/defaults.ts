@@ -1,4 +1,4 @@
-import type { Hyperparameters } from './record.ts'
+import type { Hyperparameters } from '../contract.ts'
 
 /**
  * How a job trains if nobody wants it otherwise. With these the built-in model learns a new shape and a new way to answer from 60

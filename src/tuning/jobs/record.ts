@@ -1,27 +1,9 @@
 import { z } from 'zod'
-import { noCounts } from '../contract.ts'
+import { exampleCounts, hyperparameters, noCounts } from '../contract.ts'
 
 /** A job that trains an adapter, as it is kept. Times are in ms since 1970. */
 
 const count = z.int().nonnegative()
-
-/** How it is trained. What nobody wants otherwise is decided when the job is made. */
-export const hyperparameters = z.strictObject({
-  epochs: z.number().positive(),
-  learningRate: z.number().positive(),
-  warmupSteps: count,
-  rank: z.int().positive(),
-  alpha: z.number().positive(),
-  batchExamples: z.int().positive(),
-  batchTokens: z.int().positive().nullable(),
-  maxTokens: z.int().positive(),
-  earlyStop: z.boolean(),
-  /** Whether the projector is trained, too. */
-  trainProjector: z.boolean(),
-  seed: count,
-  chatTemplate: z.string().nullable(),
-})
-export type Hyperparameters = Readonly<z.output<typeof hyperparameters>>
 
 /**
  * `pending`: it waits for its turn. `validating`: its examples are prepared. `pausing` and `cancelling`: its process keeps a
@@ -37,14 +19,7 @@ export type JobState = (typeof states)[number]
 const progress = z.strictObject({
   /** Of preparing the examples, 0 to 1. */
   prepared: z.number(),
-  examples: count,
-  evaluation: count,
-  tokens: count,
-  learnedTokens: count,
-  images: count,
-  imageTokens: count,
-  truncated: count,
-  dropped: count,
+  ...exampleCounts.shape,
   step: count,
   /** null: not known yet. */
   steps: count.nullable(),
@@ -92,6 +67,7 @@ export const tuningJob = z.strictObject({
   /** The id of the adapter that comes of it. */
   output: z.string(),
   trainer: z.enum(trainers),
+  /** What nobody wanted otherwise was decided when the job was made. */
   hyperparameters,
   /** What a client says of it for itself. */
   metadata: z.record(z.string(), z.string()),

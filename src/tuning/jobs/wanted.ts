@@ -1,7 +1,8 @@
 import { OrielError } from '../../errors.ts'
 import type { ModelCard } from '../../models/index.ts'
+import type { Hyperparameters } from '../contract.ts'
 import { mostTokens, usual, usualAlpha, usualEpochs } from './defaults.ts'
-import type { Hyperparameters, trainers } from './record.ts'
+import type { trainers } from './record.ts'
 
 /** What somebody wants of a job. What is left out is decided here. */
 export interface WantedJob {
