@@ -122,7 +122,7 @@ export class ConfiguredDeployments implements Configured {
 
   async change(account: string, id: string, change: Partial<Wanted>): Promise<DeploymentStatus> {
     const changed = (before: DeploymentRecord): DeploymentRecord => {
-      if (before.deleted !== null) throw isDeleted(id)
+      if (before.deleted !== null) throw noDeployment(id)
       const wanted = { ...before, ...change }
       checkBounds(wanted)
       return { ...wanted, replicas: between(before.replicas, wanted) }
@@ -133,7 +133,7 @@ export class ConfiguredDeployments implements Configured {
 
   async scale(account: string, id: string, replicas: number): Promise<DeploymentStatus> {
     const scaled = (before: DeploymentRecord): DeploymentRecord => {
-      if (before.deleted !== null) throw isDeleted(id)
+      if (before.deleted !== null) throw noDeployment(id)
       if (between(replicas, before) !== replicas) throw beyond(before, replicas)
       return { ...before, replicas }
     }
@@ -306,8 +306,6 @@ function stateOf(
   if (ready === desired) return 'ready'
   return ready === 0 && !deployment?.hasServed ? 'creating' : 'updating'
 }
-
-const isDeleted = (id: string): OrielError => noDeployment(id)
 
 const beyond = ({ id, minReplicas, maxReplicas }: DeploymentRecord, replicas: number): OrielError =>
   new OrielError(

@@ -3,8 +3,9 @@ import { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { AdapterCard } from '../models/index.ts'
 import { Keeper, keyOf, type Name, type ResourceStore } from './kept.ts'
-import { checkFits } from './names.ts'
+import { checkFits, noAdapter } from './names.ts'
 import type { DeploymentRecord } from './record.ts'
+import { noDeployment } from './registry.ts'
 
 const noun = 'deployed model'
 const mostDeployedModels = 1000
@@ -156,10 +157,7 @@ export class DeployedModels {
   #deploymentOf(account: string, id: string): DeploymentRecord {
     const record = this.#around.deployments().find((one) => one.account === account && one.id === id)
     if (record !== undefined) return record
-    throw new OrielError('not_found', `There is no deployment ${JSON.stringify(id.slice(0, 100))}.`, {
-      param: 'deployment',
-      code: 'deployment_not_found',
-    })
+    throw noDeployment(id).at('deployment')
   }
 
   async #onlyDefault({ account, id, adapter }: DeployedModel): Promise<void> {
@@ -173,9 +171,3 @@ const isOf =
   ({ account, deployment }: DeployedModel) =>
   (record: DeploymentRecord): boolean =>
     record.account === account && record.id === deployment
-
-const noAdapter = (name: string): OrielError =>
-  new OrielError('not_found', `The adapter ${JSON.stringify(name.slice(0, 200))} was not found.`, {
-    param: 'model',
-    code: 'model_not_found',
-  })

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { z } from 'zod'
 import { OrielError } from '../errors.ts'
@@ -206,6 +207,23 @@ export class Keeper<Kept extends Item> {
     )
   }
 }
+
+/** @param param names the id in a request @throws OrielError `invalid` for what cannot be the id of a thing that is kept */
+export function checkId(id: string, noun: string, param: string): void {
+  if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(id))
+    throw new OrielError(
+      'invalid',
+      `The id of a ${noun} has 1 to 63 lowercase letters, digits and '-', with a letter or a digit at both ends.`,
+      { param, code: `bad_${codeOf(noun)}_id` },
+    )
+}
+
+/** An id for what has got none: so many letters and digits. */
+export const randomId = (length: number): string =>
+  BigInt(`0x${randomBytes(length).toString('hex')}`)
+    .toString(36)
+    .padStart(length, '0')
+    .slice(-length)
 
 const codeOf = (noun: string): string => noun.replace(' ', '_')
 

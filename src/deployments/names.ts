@@ -52,17 +52,19 @@ export async function adapterIn(
     const base = card.base ?? near().find(({ id }) => card.fits.includes(id))?.id ?? card.fits[0]
     return base === undefined ? undefined : { adapter: card, base }
   }
-  if (adapter !== null && deployment === null)
-    throw new OrielError('not_found', `The adapter ${JSON.stringify(adapter.slice(0, 200))} was not found.`, {
-      param: 'model',
-      code: 'model_not_found',
-    })
+  if (adapter !== null && deployment === null) throw noAdapter(adapter)
   return undefined
 }
 
 /** An adapter by a name of a request. @throws OrielError as `Library.adapter` does */
 export const adapterCalled = async (name: string, library: Library): Promise<AdapterCard | undefined> =>
   (await library.adapter(name)) ?? (await library.adapter(withoutAccount(name)))
+
+export const noAdapter = (name: string): OrielError =>
+  new OrielError('not_found', `The adapter ${JSON.stringify(name.slice(0, 200))} was not found.`, {
+    param: 'model',
+    code: 'model_not_found',
+  })
 
 /** @throws OrielError `precondition_failed` if an adapter is not for a model */
 export function checkFits({ id, fits }: AdapterCard, model: string): void {

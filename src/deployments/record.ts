@@ -59,18 +59,6 @@ export const usualWanted: Wanted = {
 /** How long a deleted deployment can be restored, in ms. */
 export const purgeMs = 7 * 86_400_000
 
-const idPattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
-
-/** @throws OrielError `invalid` */
-export function checkId(id: string): void {
-  if (!idPattern.test(id))
-    throw new OrielError(
-      'invalid',
-      "The id of a deployment has 1 to 63 lowercase letters, digits and '-', with a letter or a digit at both ends.",
-      { param: 'deploymentId', code: 'bad_deployment_id' },
-    )
-}
-
 /** @throws OrielError `invalid` */
 export function checkBounds({ minReplicas, maxReplicas }: Wanted): void {
   if (minReplicas > maxReplicas)

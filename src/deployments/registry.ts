@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto'
 import type { OrielError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { Keeper, type Name, notKept, type ResourceStore } from './kept.ts'
-import { between, checkBounds, checkId, type DeploymentRecord, purgeMs, record, type Wanted } from './record.ts'
+import { checkId, Keeper, type Name, notKept, type ResourceStore, randomId } from './kept.ts'
+import { between, checkBounds, type DeploymentRecord, purgeMs, record, type Wanted } from './record.ts'
 
 /** Of all accounts together, with those that are deleted. Each is looked at every second. */
 const mostDeployments = 200
@@ -32,8 +31,8 @@ export class Registry {
 
   /** The record that `create` would make. @throws OrielError `invalid`, and as `create` does */
   draft(account: string, id: string | undefined, model: string, wanted: Wanted): DeploymentRecord {
-    const given = id ?? randomId()
-    checkId(given)
+    const given = id ?? randomId(8)
+    checkId(given, noun, 'deploymentId')
     checkBounds(wanted)
     this.#keeper.checkNew({ account, id: given })
     const now = Date.now()
@@ -66,11 +65,5 @@ export class Registry {
     return this.#keeper.reload(({ deleted }) => deleted !== null && deleted + purgeMs < Date.now())
   }
 }
-
-const randomId = (): string =>
-  BigInt(`0x${randomBytes(8).toString('hex')}`)
-    .toString(36)
-    .slice(0, 8)
-    .padStart(8, '0')
 
 export const noDeployment = (id: string): OrielError => notKept(noun, id)

@@ -4,15 +4,15 @@ import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { Config } from '../config.ts'
-import { type Deployments, isCalled, withoutAccount } from '../deployments/index.ts'
+import { adapterCalled, type Deployments, isCalled, withoutAccount } from '../deployments/index.ts'
 import { OrielError } from '../errors.ts'
 import { headerOf } from '../gguf/index.ts'
 import { folderOfDatabase } from '../home.ts'
 import type { Logger } from '../log.ts'
 import { makeFolder } from '../make-folder.ts'
-import type { Library, ModelCard } from '../models/index.ts'
+import { type Library, type ModelCard, peftNames } from '../models/index.ts'
 import { availableProcessors } from '../processors.ts'
-import type { Datasets } from './datasets/datasets.ts'
+import { type Datasets, readyExamples } from './datasets/datasets.ts'
 import { ExternalTrainer } from './external/external.ts'
 import type { JobsAround } from './jobs/around.ts'
 import { checkMemory } from './jobs/turn.ts'
@@ -47,7 +47,7 @@ export async function aroundJobs(options: JobsOptions): Promise<JobsAround> {
       cards.find((card) => isCalled(card, name)) ??
       (await library.lookUp(name)) ??
       library.lookUp(withoutAccount(name)),
-    adapter: async (name) => (await library.adapter(name)) ?? library.adapter(withoutAccount(name)),
+    adapter: (name) => adapterCalled(name, library),
 
     async checkOutput(account, name) {
       await library.uploads.begin({ model: name, account, kind: 'adapter', base: null }, { dryRun: true })
@@ -67,8 +67,9 @@ export async function aroundJobs(options: JobsOptions): Promise<JobsAround> {
 
     async copyAdapter(name, target) {
       const files = await library.files(name)
-      const wanted = files.filter((file) => /^adapter_(config\.json|model\.safetensors)$/.test(file.name))
-      if (wanted.length !== 2)
+      const names: readonly string[] = Object.values(peftNames)
+      const wanted = files.filter((file) => names.includes(file.name))
+      if (wanted.length !== names.length)
         throw new OrielError(
           'precondition_failed',
           `The adapter ${name} is here in GGUF only. To go on from it, its files in the format of PEFT are needed.`,
@@ -79,13 +80,7 @@ export async function aroundJobs(options: JobsOptions): Promise<JobsAround> {
     },
 
     async checkDataset(account, id) {
-      const { state, report } = await datasets.find(account, id)
-      if (state !== 'ready')
-        throw new OrielError('precondition_failed', `The dataset ${id} is not ready: it is ${state}.`, {
-          param: 'dataset',
-          code: 'dataset_not_ready',
-        })
-      return report?.examples ?? 0
+      return readyExamples(await datasets.find(account, id))
     },
 
     async writeExamples(job, target, onProgress, signal) {

@@ -375,14 +375,13 @@ export class Datasets {
 /** How many of so many examples are kept from the training for the evaluation. */
 const evaluationExamples = (examples: number): number => Math.min(500, Math.max(1, Math.round(examples / 10)))
 
-/** @throws OrielError `precondition_failed` for a dataset that cannot be trained with */
-function readyExamples({ id, state, report }: Dataset): number {
+/** How many examples a dataset has. @throws OrielError `precondition_failed` for one that cannot be trained with */
+export function readyExamples({ id, state, report }: Dataset): number {
   if (state === 'ready' && report !== null) return report.examples
-  throw new OrielError(
-    'precondition_failed',
-    `The dataset ${id} is not ready: ${state === 'invalid' ? 'it has lines that cannot be used' : 'its file was not checked'}.`,
-    { param: 'dataset', code: 'dataset_not_ready' },
-  )
+  throw new OrielError('precondition_failed', `The dataset ${id} is not ready: it is ${state}.`, {
+    param: 'dataset',
+    code: 'dataset_not_ready',
+  })
 }
 
 const invalidDataset = (dataset: Dataset): OrielError =>

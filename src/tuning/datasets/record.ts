@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
+import { checkId, randomId } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import { datasetReport, problem } from './report.ts'
 
@@ -35,14 +35,9 @@ export interface WantedDataset {
 
 /** @throws OrielError `invalid` for the name of the account, or the id */
 export function newDataset(account: string, { id, displayName = '' }: WantedDataset): Dataset {
-  const uid = randomUid()
+  const uid = randomId(24)
   const name = id ?? `file-${uid}`
-  if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name))
-    throw new OrielError(
-      'invalid',
-      "The id of a dataset has 1 to 63 lowercase letters, digits and '-', with a letter or a digit at both ends.",
-      { param: 'datasetId', code: 'bad_dataset_id' },
-    )
+  checkId(name, 'dataset', 'datasetId')
   if (!/^[\w.@-]{1,128}$/.test(account))
     throw new OrielError('invalid', 'An account is named with 1 to 128 letters, digits and ". _ @ -".', {
       param: 'account',
@@ -54,9 +49,3 @@ export function newDataset(account: string, { id, displayName = '' }: WantedData
     ...{ expected: null, file: null, state: 'empty', report: null, problems: [], invalid: 0 },
   }
 }
-
-const randomUid = (): string =>
-  BigInt(`0x${randomBytes(16).toString('hex')}`)
-    .toString(36)
-    .slice(0, 24)
-    .padStart(24, '0')

@@ -1,4 +1,4 @@
-import type { Deployments } from '../../deployments/index.ts'
+import { type Deployments, noAdapter } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { AdapterCard, ModelCard } from '../../models/index.ts'
@@ -44,10 +44,7 @@ export interface JobsAround {
 export async function neededAdapter(name: string, around: JobsAround): Promise<AdapterCard> {
   const found = await around.adapter(name)
   if (found !== undefined) return found
-  throw new OrielError('not_found', `The adapter ${JSON.stringify(name.slice(0, 200))} was not found.`, {
-    param: 'warmStartFrom',
-    code: 'model_not_found',
-  })
+  throw noAdapter(name).at('warmStartFrom')
 }
 
 /** The model to train. @throws OrielError `not_found`; `invalid` if it cannot be trained, or is not named once */

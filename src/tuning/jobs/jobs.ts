@@ -2,13 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
-import { Keeper, keyOf, type Name, type ResourceStore } from '../../deployments/index.ts'
+import { checkId, Keeper, keyOf, type Name, type ResourceStore } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import { type JobsAround, neededAdapter, neededModel } from './around.ts'
 import type { Happening } from './folder.ts'
 import { JobQueue } from './queue.ts'
 import { hasTurn, isActive, type JobState, noProgress, type TuningJob, tuningJob } from './record.ts'
-import { checkJobId, hyperparametersFor, type WantedJob } from './wanted.ts'
+import { hyperparametersFor, type WantedJob } from './wanted.ts'
 
 const kind = 'tuning-job'
 const mostJobs = 1000
@@ -69,7 +69,7 @@ export class Jobs {
   async create(account: string, wanted: WantedJob): Promise<TuningJob> {
     const { id = newId(), dataset, evaluationDataset = null, warmStart } = wanted
     const around = this.#around
-    checkJobId(id)
+    checkId(id, 'job', 'supervisedFineTuningJobId')
     await this.#keeper.reload()
     this.#keeper.checkNew({ account, id })
     const active = this.#keeper.list().filter(isActive)

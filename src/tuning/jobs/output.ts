@@ -1,8 +1,9 @@
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
+import { peftNames } from '../../models/index.ts'
 import type { JobFolder } from './folder.ts'
 
-const names = ['adapter_config.json', 'adapter_model.safetensors'] as const
+const names = Object.values(peftNames)
 
 /** How deep programs put the last of their checkpoints. */
 const deepest = 3
@@ -18,7 +19,7 @@ async function newestIn(folder: string, depth: number): Promise<string | undefin
   for (const entry of entries.filter((one) => one.isDirectory())) {
     const found = await newestIn(path.join(folder, entry.name), depth + 1)
     if (found === undefined) continue
-    const time = (await stat(path.join(found, names[1]))).mtimeMs
+    const time = (await stat(path.join(found, peftNames.matrices))).mtimeMs
     if (newest === undefined || time > newest.time) newest = { folder: found, time }
   }
   return newest?.folder

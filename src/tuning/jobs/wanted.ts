@@ -36,18 +36,6 @@ export const bounds = {
   maxTokens: { least: 32 },
 } as const
 
-const idPattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
-
-/** @throws OrielError `invalid` */
-export function checkJobId(id: string): void {
-  if (!idPattern.test(id))
-    throw new OrielError(
-      'invalid',
-      "The id of a job has 1 to 63 lowercase letters, digits and '-', with a letter or a digit at both ends.",
-      { param: 'supervisedFineTuningJobId', code: 'bad_job_id' },
-    )
-}
-
 /** What hyperparameters depend on. */
 interface Trained {
   /** Of the dataset. */
