@@ -12,7 +12,6 @@ import {
   statSync,
   utimesSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs'
 import path from 'node:path'
 import { startThread } from '../../children/index.ts'
@@ -183,7 +182,7 @@ function writeConstants(
 ): void {
   let at = 0
   const append = (piece: Uint8Array): void => {
-    for (let done = 0; done < piece.length; ) done += writeSync(descriptor, piece, done)
+    writeFileSync(descriptor, piece)
     at += piece.length
     onProgress(at / bytes)
   }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { badModel } from '../../errors.ts'
 import { bytesOf, headerBytes, paddingAfter } from '../../gguf/index.ts'
 import { readAt } from '../../read-at.ts'
@@ -31,9 +31,6 @@ export function convert({ source, target, architecture, name, alpha, invocation,
   try {
     const to = openSync(unfinished, 'wx')
     try {
-      const write = (bytes: Uint8Array): void => {
-        for (let done = 0; done < bytes.length; ) done += writeSync(to, bytes, done)
-      }
       const metadata = {
         'general.type': 'adapter',
         'general.architecture': architecture,
@@ -42,11 +39,10 @@ export function convert({ source, target, architecture, name, alpha, invocation,
         'adapter.lora.alpha': { f32: alpha },
         ...(invocation.length > 0 && { 'adapter.alora.invocation_tokens': { u32: invocation } }),
       }
-      write(headerBytes(metadata, tensors))
+      writeFileSync(to, headerBytes(metadata, tensors))
       for (const tensor of tensors) {
-        for (const { buffer, byteOffset, byteLength } of piecesOf(from, tensor))
-          write(new Uint8Array(buffer, byteOffset, byteLength))
-        write(paddingAfter(bytesOf(tensor)))
+        for (const piece of piecesOf(from, tensor)) writeFileSync(to, piece)
+        writeFileSync(to, paddingAfter(bytesOf(tensor)))
       }
     } finally {
       closeSync(to)

@@ -48,10 +48,7 @@ class Written {
   /** @returns where the bytes begin @throws Error of the system, such as `ENOSPC` */
   async append(bytes: Uint8Array): Promise<number> {
     const at = this.#at
-    for (let done = 0; done < bytes.length; ) {
-      const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, at + done)
-      done += bytesWritten
-    }
+    await this.#handle.writeFile(bytes)
     this.#at += bytes.length
     return at
   }

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { z } from 'zod'
 import { parseJson } from '../../json.ts'
@@ -35,11 +35,8 @@ export function writeCheckpoint(folder: string, { progress, arrays }: Checkpoint
   const file = path.join(folder, fileName)
   const descriptor = openSync(`${file}.new`, 'w')
   try {
-    const write = (bytes: Uint8Array): void => {
-      for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done)
-    }
-    write(Buffer.from(`${JSON.stringify(progress)}\n`))
-    for (const { buffer, byteOffset, byteLength } of arrays) write(new Uint8Array(buffer, byteOffset, byteLength))
+    writeFileSync(descriptor, `${JSON.stringify(progress)}\n`)
+    for (const array of arrays) writeFileSync(descriptor, array)
     fsyncSync(descriptor)
   } finally {
     closeSync(descriptor)

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { peftNames } from '../../models/index.ts'
 import type { Adapter } from './adapter.ts'
@@ -54,20 +54,14 @@ export function writePeftFolder(
   }
   const descriptor = openSync(path.join(unfinished, peftNames.matrices), 'w')
   try {
-    const write = (bytes: Uint8Array): void => {
-      for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done)
-    }
     // Numbers begin at a multiple of their size.
     const text = JSON.stringify(header)
     const padded = Buffer.from(text + ' '.repeat((8 - (Buffer.byteLength(text) % 8)) % 8))
     const length = Buffer.alloc(8)
     length.writeBigUInt64LE(BigInt(padded.length))
-    write(length)
-    write(padded)
-    for (const { values } of tensors) {
-      const { buffer, byteOffset, byteLength } = values()
-      write(new Uint8Array(buffer, byteOffset, byteLength))
-    }
+    writeFileSync(descriptor, length)
+    writeFileSync(descriptor, padded)
+    for (const { values } of tensors) writeFileSync(descriptor, values())
   } finally {
     closeSync(descriptor)
   }
