@@ -46,6 +46,10 @@ export function toOrielError(error: unknown): OrielError {
   return new OrielError('internal', 'The server met an error that it did not expect.', { cause: error })
 }
 
+/** For dialects whose errors have no `param`: one of several parts, such as an image, is named before the message. */
+export const placedMessage = ({ message, param = '' }: OrielError): string =>
+  param.includes('[') && !message.includes(param) ? `${param}: ${message}` : message
+
 export function sendError(
   error: unknown,
   dialect: Dialect,

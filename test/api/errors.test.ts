@@ -69,9 +69,26 @@ describe('an error', () => {
     })
     expect(await (await ask(`${url}/v1/messages`, {}, { 'x-request-id': 'mine' })).json()).toEqual({
       type: 'error',
-      error: { type: 'rate_limit_error', message: 'Said why.' },
+      error: { type: 'rate_limit_error', message: 'messages[0]: Said why.' },
       request_id: 'mine',
     })
+  })
+
+  it('names the part of the request in its message where its dialect has no place for it, once', async () => {
+    const parts = [
+      ['messages[1].images[0]', 'It is damaged.', 'messages[1].images[0]: It is damaged.'],
+      ['messages[1].role', 'messages[1].role must be "user".', 'messages[1].role must be "user".'],
+      ['model', 'The model was not found.', 'The model was not found.'],
+    ] as const
+    for (const [param, message, shown] of parts) {
+      const server = await startScripted(() => {
+        throw new OrielError('invalid', message, { param })
+      })
+      close = server.close
+      expect(await (await ask(`${server.url}/v1/messages`)).json()).toMatchObject({ error: { message: shown } })
+      expect(await (await ask(`${server.url}/api/chat`)).json()).toEqual({ error: shown })
+      await close()
+    }
   })
 
   it('in the middle of an answer names the parameter as the request does, in a stream too', async () => {

@@ -155,7 +155,10 @@ describe("Ollama's API with the built-in model", () => {
 
   it('names the image that cannot be read', async () => {
     const asked = client.chat({ model: 'pocket', messages: [{ role: 'user', content: 'Hi', images: ['a?'] }] })
-    await expect(asked).rejects.toMatchObject({ status_code: 400, error: expect.stringMatching(/base64 is malformed/) })
+    await expect(asked).rejects.toMatchObject({
+      status_code: 400,
+      error: expect.stringMatching(/^messages\[0\]\.images\[0\]: .*base64 is malformed/),
+    })
   })
 
   it('returns log probabilities', async () => {

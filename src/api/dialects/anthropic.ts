@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { ErrorKind } from '../../errors.ts'
+import { placedMessage } from '../errors.ts'
 import { countTokensEndpoint, messagesEndpoint } from '../messages/endpoint.ts'
 import { versionHeader } from '../models/anthropic.ts'
 import type { Dialect, ErrorFormat } from './dialect.ts'
@@ -25,9 +26,9 @@ const schema = z.strictObject({
 const errors: ErrorFormat<typeof schema> = {
   statuses: { overloaded: 529 },
   schema,
-  body: ({ kind, message }, requestId) => ({
+  body: (error, requestId) => ({
     type: 'error',
-    error: { type: types[kind] ?? 'invalid_request_error', message },
+    error: { type: types[error.kind] ?? 'invalid_request_error', message: placedMessage(error) },
     request_id: requestId,
   }),
 }

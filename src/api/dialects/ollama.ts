@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { placedMessage } from '../errors.ts'
 import { ollamaEndpoints } from '../ollama/endpoints.ts'
 import type { Dialect, ErrorFormat } from './dialect.ts'
 
@@ -6,7 +7,7 @@ const schema = z.strictObject({ error: z.string() })
 
 const errors: ErrorFormat<typeof schema> = {
   schema,
-  body: ({ message }) => ({ error: message }),
+  body: (error) => ({ error: placedMessage(error) }),
 }
 
 /** Ollama's API: its own chats and completions, streamed as lines of JSON. It shares no endpoint with the others. */
