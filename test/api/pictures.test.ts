@@ -237,6 +237,22 @@ describe('a preview', () => {
     expect(tokens).toBe(usage.prompt_tokens_details.image_tokens)
   })
 
+  it('reads images and files as the options beside them say, unless their own say otherwise', async () => {
+    const file_data = plainPdf(3).toString('base64')
+    const url = `data:application/pdf;base64,${file_data}`
+    const content = [
+      { type: 'image_url', image_url: { url }, pages: '2', detail: 'low' },
+      { type: 'image_url', image_url: { url, pages: '3', detail: 'high' }, pages: '2', detail: 'low' },
+      { type: 'file', file: { file_data }, pages: '1' },
+    ]
+    const { pictures } = await previewOf({ content })
+    expect(pictures.map(({ page, detail }) => [page, detail])).toEqual([
+      [2, 'low'],
+      [3, 'high'],
+      [1, 'auto'],
+    ])
+  })
+
   it('says that a picture larger than the model can use is shrunk first', async () => {
     const { pictures } = await previewOf({ content: [imagePart(await fresh(1600, 800))] })
     expect(pictures).toMatchObject([{ width: 1600, height: 800, decoded: { width: 768, height: 384 } }])

@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import { ranges } from '../../deployments/index.ts'
 import {
-  boundsOf,
   dataOrUrl,
   detail,
   image,
   imageBounds,
   mostMessages,
+  orBeside,
   reading,
   refusalPart,
   textPart,
@@ -25,10 +25,11 @@ const imageUrl = z
     detail,
     ...reading,
   })
-  .transform(({ image_url: given, ...beside }) => {
-    if (typeof given === 'string') return image(given, 'image_url', beside)
-    return { ...image(given.url, 'image_url', given), bounds: boundsOf(given, beside) }
-  })
+  .transform(({ image_url: given, ...beside }) =>
+    typeof given === 'string'
+      ? image(given, 'image_url', beside)
+      : image(given.url, 'image_url', orBeside(given, beside)),
+  )
 
 const inputImage = z
   .object({ type: z.literal('input_image'), image_url: z.string(), detail, ...reading })

@@ -16,7 +16,7 @@ export type RequestAttachment = Omit<Attachment, 'param' | 'url' | 'bytes' | 'lo
 }
 
 export interface ImageOptions {
-  detail?: Attachment['detail'] | undefined
+  detail?: Attachment['detail'] | null | undefined
   frames?: Attachment['pages'] | null
   pages?: Attachment['pages'] | null
   min_pixels?: number | null | undefined
@@ -50,6 +50,12 @@ export const text = (words: string) => ({ kind: 'text', text: words }) as const
 export const textPart = <Type extends string>(...types: Type[]) =>
   z.object({ type: z.literal(types), text: z.string() }).transform((part) => text(part.text))
 
+/** Options of an attachment: its own, and for what it leaves open those that stand beside it, where many clients put them. */
+export const orBeside = <Options extends object>(own: Options, beside: Partial<Options>): Options => ({
+  ...beside,
+  ...(Object.fromEntries(Object.entries(own).filter(([, value]) => value != null)) as Options),
+})
+
 /** `frames` and `pages` mean the same. */
 export function image(url: string, field: string, options: ImageOptions = {}): RequestAttachment {
   const { detail, frames, pages } = options
@@ -81,10 +87,7 @@ export function boundsOf(own: BoundNames, fallback: BoundNames = {}): ImageBound
   return isBound ? { leastPixels, mostPixels, mostTokens } : undefined
 }
 
-export const detail = z
-  .enum(['low', 'high', 'auto'])
-  .nullish()
-  .transform((given) => given ?? 'auto')
+export const detail = z.enum(['low', 'high', 'auto']).nullish()
 
 const pageChoice = z
   .union([z.string(), z.int().min(1)], { error: 'must be a string like "1-3,7" or "all", or a number of pages: 8' })

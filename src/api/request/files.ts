@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type FileHints, kindOfFile } from '../../attachments.ts'
-import { type ImageOptions, image, type RequestAttachment, reading } from './content.ts'
+import { type ImageOptions, image, orBeside, type RequestAttachment, reading } from './content.ts'
 import { audio, video } from './recordings.ts'
 
 /** Parts that may have a file of any kind: an image, a document, a video or audio. */
@@ -41,8 +41,11 @@ export const chatFile = z
       filename: z.string().nullish(),
       ...reading,
     }),
+    ...reading,
   })
-  .transform(({ file: given }) => file(given.file_data, 'file.file_data', { name: given.filename }, given))
+  .transform(({ file: given, ...beside }) =>
+    file(given.file_data, 'file.file_data', { name: given.filename }, orBeside(given, beside)),
+  )
 
 /** A file as Anthropic has it. */
 export const source = z.discriminatedUnion(

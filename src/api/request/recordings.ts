@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { Attachment } from '../../deployments/index.ts'
-import { dataOrUrl, detail, type RequestAttachment } from './content.ts'
+import { dataOrUrl, detail, orBeside, type RequestAttachment } from './content.ts'
 
 /** Videos and audio in requests. The parts of every protocol become one of two attachments here. */
 
@@ -54,14 +54,14 @@ const hearing = { clip }
 type Watching = Partial<z.output<z.ZodObject<typeof watching>>>
 
 export function video(url: string, field: string, options: Watching = {}): RequestAttachment {
-  const { detail = 'auto', max_frames, sample_fps, fps, spatial_limit, choose, clip } = options
+  const { detail, max_frames, sample_fps, fps, spatial_limit, choose, clip } = options
   const frames = {
     most: max_frames ?? undefined,
     perSecond: sample_fps ?? fps ?? undefined,
     longestEdge: spatial_limit ?? undefined,
     choose: choose ?? undefined,
   }
-  return { kind: 'video', url, field, detail, frames, clip: clip ?? undefined }
+  return { kind: 'video', url, field, detail: detail ?? 'auto', frames, clip: clip ?? undefined }
 }
 
 export const audio = (
@@ -84,7 +84,9 @@ export const videoUrl = z
     ...watching,
   })
   .transform(({ video_url: given, ...beside }) =>
-    typeof given === 'string' ? video(given, 'video_url', beside) : video(given.url, 'video_url', given),
+    typeof given === 'string'
+      ? video(given, 'video_url', beside)
+      : video(given.url, 'video_url', orBeside(given, beside)),
   )
 
 export const audioUrl = z
@@ -94,7 +96,9 @@ export const audioUrl = z
     ...hearing,
   })
   .transform(({ audio_url: given, ...beside }) =>
-    typeof given === 'string' ? audio(given, 'audio_url', beside) : audio(given.url, 'audio_url', given),
+    typeof given === 'string'
+      ? audio(given, 'audio_url', beside)
+      : audio(given.url, 'audio_url', orBeside(given, beside)),
   )
 
 /** OpenAI's form. */
