@@ -287,4 +287,22 @@ describe('a client of vLLM or of llama.cpp', () => {
     expect(completed.usage.completion_tokens).toBeLessThanOrEqual(3)
     expect((await ask({ skip_special_tokens: true })).header).toBe('skip_special_tokens')
   })
+
+  it('has -1 for no bound, of tokens and of top_k', async () => {
+    const words = await startWords(['Hello'])
+    const bodies = [
+      ...['max_tokens', 'max_completion_tokens', 'n_predict'].map((name) => [name, '/v1/chat/completions'] as const),
+      ...['max_tokens', 'n_predict'].map((name) => [name, '/v1/completions'] as const),
+    ]
+    for (const [name, place] of bodies) {
+      const asks = place === '/v1/completions' ? { prompt: 'Hi' } : { messages: [{ role: 'user', content: 'Hi' }] }
+      const body = { model: 'scripted', ...asks, [name]: -1, top_k: -1 }
+      expect([place, name, (await postJson(words.url + place, body)).status]).toEqual([place, name, 200])
+    }
+    const bounds = words.asked.map(({ maxTokens, sampling }) => [maxTokens, sampling.topK])
+    expect(bounds).toEqual(bodies.map(() => [null, 0]))
+    const refused = await postJson(`${words.url}/v1/completions`, { model: 'scripted', prompt: 'Hi', n_predict: '5' })
+    expect(await refused.json()).toMatchObject({ error: { message: expect.stringContaining('must be a number') } })
+    await words.close()
+  })
 })

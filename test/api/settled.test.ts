@@ -63,7 +63,7 @@ async function isFree(client: Client, places = 1): Promise<void> {
 it('a request that is refused before it is let in takes no place and has no row', async () => {
   const client = await clientOf()
   const refused: [string, unknown, number][] = [
-    [chat, { ...question, max_tokens: -1 }, 400],
+    [chat, { ...question, max_tokens: 0 }, 400],
     [chat, { ...question, model: 'unknown' }, 404],
     ['/v1/messages', { ...question, model: 'unknown' }, 404],
     ['/v1/messages/count_tokens', { model: 'unknown', messages: question.messages }, 404],

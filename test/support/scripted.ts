@@ -189,7 +189,7 @@ export async function startTurns(answers: readonly string[], model: ScriptedMode
   return { ...server, prompts }
 }
 
-/** A server whose engine answers with these words. @param failure ends the answer after the words */
+/** A server whose engine answers with these words. `asked` are the requests. @param failure ends the answer after the words */
 export async function startWords(words: readonly string[], failure?: Error) {
   const asked: GenerateRequest[] = []
   const server = await startScripted(async function* (request) {
@@ -200,5 +200,5 @@ export async function startWords(words: readonly string[], failure?: Error) {
     yield* endEvents(words.length)
   })
   const promptText = () => (asked[0] === undefined ? '' : textOf(asked[0]))
-  return { ...server, promptText }
+  return { ...server, asked, promptText }
 }

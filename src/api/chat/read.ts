@@ -30,7 +30,7 @@ export function readChat(body: ChatRequest, context: RequestContext): AnswerRequ
     attachments: bounded(attachments, body.mm_processor_kwargs),
     settings: {
       ...settings,
-      maxTokens: maxTokensOf(body),
+      maxTokens: maxTokensOf(body, null),
       topLogprobs: topLogprobsOf(body),
     },
     params: { prompt: 'messages', grammar: format, longest: 'prompt_truncate_len' },

@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { ranges } from '../../deployments/index.ts'
 import {
   dataOrUrl,
   detail,
@@ -14,6 +13,7 @@ import {
 import { chatFile, inputFile, sourceImage } from '../request/files.ts'
 import { parameters } from '../request/parameters.ts'
 import { audioUrl, inputAudio, videoUrl } from '../request/recordings.ts'
+import { mostTokens } from '../request/self-hosted.ts'
 import { callParameters, functionParameters, toolParameters } from '../request/tools.ts'
 import { optional } from '../request/validation.ts'
 
@@ -80,7 +80,7 @@ export const chatRequest = z.looseObject({
   ...parameters,
   ...toolParameters,
   ...functionParameters,
-  max_completion_tokens: optional(ranges.maxTokens, 'Same as max_tokens.'),
+  max_completion_tokens: optional(mostTokens, 'Same as max_tokens.'),
   logprobs: optional(
     z.union([z.boolean(), z.int().min(0).max(5)]),
     'Return the log probabilities of the tokens. A number selects the format of completions, with that many alternatives for each token.',

@@ -17,12 +17,11 @@ const mostMarkers = 1000
 export function readCompletions(body: CompletionsRequest, context: RequestContext): AnswerRequest[] {
   const prompts = promptsOf(body)
   const images = imagesOf(body, prompts.length)
-  const maxTokens = maxTokensOf(body)
   const topLogprobs = topLogprobsOf(body)
   const { param: format, grammar } = formatOf(body)
   const settings = {
     ...settingsOf(body, grammar, context),
-    maxTokens: maxTokens ?? context.dialect.defaults.completionTokens,
+    maxTokens: maxTokensOf(body, context.dialect.defaults.completionTokens),
     n: choicesOf(body),
     topLogprobs: topLogprobs ?? (needsLogprobs(body) ? 0 : null),
     promptLogprobs: (body.echo ?? false) && topLogprobs !== null,

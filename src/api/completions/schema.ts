@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { parameters } from '../request/parameters.ts'
+import { mostTokens } from '../request/self-hosted.ts'
 import { optional } from '../request/validation.ts'
 
 const isToken = (value: unknown): boolean => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
@@ -21,7 +22,7 @@ export const completionsRequest = z.looseObject({
     'One image for each `<image>` of the prompt, in the same order: data:, http: or https: URLs. One may be a video or audio. For several prompts, a list of lists.',
   ),
   ...parameters,
-  max_completion_tokens: optional(z.int().min(1), 'Same as max_tokens.'),
+  max_completion_tokens: optional(mostTokens, 'Same as max_tokens.'),
   best_of: optional(
     z.int().min(1).max(128),
     'Number of answers to generate, of which the `n` most likely are returned.',

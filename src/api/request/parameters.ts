@@ -5,7 +5,7 @@ import type { RequestContext } from '../dialects/dialect.ts'
 import { returnBoxes } from '../shapes/grounding.ts'
 import { includeUsage } from '../shapes/included.ts'
 import { jsonSchema } from './json-schema.ts'
-import { formatsOf, selfHosted } from './self-hosted.ts'
+import { formatsOf, mostTokens, selfHosted, unbounded } from './self-hosted.ts'
 import { invalidValue, optional } from './validation.ts'
 
 /** One or several. Empty strings, which some clients send, are ignored. */
@@ -36,14 +36,17 @@ export const parameters = {
     '`include_usage`: send usage in a chunk of its own. Otherwise the last chunk carries it.',
   ),
   max_tokens: optional(
-    ranges.maxTokens,
-    'Maximum number of tokens to generate. Default: to the end of the context; for completions under /v1, 16.',
+    mostTokens,
+    'Maximum number of tokens to generate. -1: to the end of the context. Default: the same; for completions under /v1, 16.',
   ),
   n: optional(z.int().min(1).max(128), 'Number of answers to generate. Default: 1.'),
   stop: optional(stop, 'One or more strings that end the answer. The answer does not include them.'),
   temperature: optional(ranges.temperature, 'Sampling temperature. 0 always selects the most likely token.'),
   top_p: optional(ranges.topP, 'Sample from the most likely tokens whose probabilities add up to this.'),
-  top_k: optional(ranges.topK, 'Sample from this many of the most likely tokens. 0: no limit.'),
+  top_k: optional(
+    z.int().min(unbounded, { error: 'must be at least 0' }),
+    'Sample from this many of the most likely tokens. 0 or -1: no limit.',
+  ),
   min_p: optional(ranges.minP, 'Minimum probability of a token, relative to that of the most likely token.'),
   typical_p: optional(
     ranges.typicalP,
@@ -114,7 +117,7 @@ export function settingsOf(body: Parameters, grammar: Grammar, { isolationKey, d
     sampling: {
       temperature: body.temperature,
       topP: body.top_p,
-      topK: body.top_k,
+      topK: body.top_k === unbounded ? 0 : body.top_k,
       minP: body.min_p,
       typicalP: body.typical_p,
       mirostat: body.mirostat_target ? { target: body.mirostat_target, rate: body.mirostat_lr ?? 0.1 } : null,
@@ -183,14 +186,20 @@ function sameOf(...named: readonly Named[]): number | null {
   return first?.[1] ?? null
 }
 
-/** @throws OrielError `invalid` */
-export function maxTokensOf(body: Parameters & { max_completion_tokens?: number | null | undefined }): number | null {
-  const most = sameOf(
-    ['max_tokens', body.max_tokens],
-    ['max_completion_tokens', body.max_completion_tokens],
-    ['n_predict', body.n_predict === -1 ? null : body.n_predict],
-  )
-  if (most !== null && (body.min_tokens ?? 0) > most)
+/**
+ * Tokens of the answer at most; null: to the end of the context.
+ * @param byDefault if the request has no bound
+ * @throws OrielError `invalid`
+ */
+export function maxTokensOf(
+  body: Parameters & { max_completion_tokens?: number | null | undefined },
+  byDefault: number | null,
+): number | null {
+  const { max_tokens, max_completion_tokens, n_predict } = body
+  const named = Object.entries({ max_tokens, max_completion_tokens, n_predict })
+  const most = sameOf(...named.filter(([, tokens]) => tokens !== unbounded))
+  if (most === null) return named.some(([, tokens]) => tokens === unbounded) ? null : byDefault
+  if ((body.min_tokens ?? 0) > most)
     throw invalidValue('min_tokens', `min_tokens is ${body.min_tokens}, and at most ${most} tokens are allowed.`)
   return most
 }

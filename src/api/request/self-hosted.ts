@@ -10,12 +10,21 @@ const schemaOrText = z.union([jsonSchema, z.string()])
 
 const format = 'Required format of the answer: '
 
+/** -1, which clients of LM Studio, llama.cpp and vLLM send: no bound. */
+export const unbounded = -1
+
+/** A number of tokens, or no bound. */
+export const mostTokens = z
+  .int()
+  .min(unbounded, { error: 'must be at least 1' })
+  .refine((tokens) => tokens !== 0, { error: 'must be at least 1' })
+
 /** Parameters that vLLM and llama.cpp's server add to OpenAI's. */
 export const selfHosted = {
   min_tokens: optional(z.int().min(0), 'Minimum number of tokens to generate before the answer may end.'),
   stop_token_ids: optional(z.array(z.int().min(0)).max(16), 'Tokens that end the answer. It does not include them.'),
   include_stop_str_in_output: optional(z.boolean(), 'Whether the answer has the stop string that ends it.'),
-  n_predict: optional(z.union([ranges.maxTokens, z.literal(-1)]), 'Same as max_tokens. -1: to the end of the context.'),
+  n_predict: optional(mostTokens, 'Same as max_tokens.'),
   repeat_penalty: optional(ranges.repetitionPenalty, 'Same as repetition_penalty.'),
   cache_prompt: optional(z.boolean(), 'Whether cached prompt tokens may be used. Default: true.'),
   json_schema: optional(jsonSchema, `${format}a JSON Schema.`),
