@@ -9,7 +9,7 @@ import { within } from '../within.ts'
 import { Access } from './access.ts'
 import type { AnswerServices } from './answering/answer.ts'
 import { Bodies } from './body/bodies.ts'
-import { notForm, notJson } from './body/content-types.ts'
+import { encoded, isEncoded, notForm, notJson } from './body/content-types.ts'
 import { dialects } from './dialects/index.ts'
 import { EngineStates } from './engine-states.ts'
 import { sendError, toOrielError } from './errors.ts'
@@ -82,6 +82,7 @@ export function createServer(
     if (takes === 'bytes' || takes === 'arriving-form') return undefined
     const isRight = type === takes || (takes === 'json' && type === 'other' && routes.dialectOf(request).readsAnyType)
     if (!isRight) throw takes === 'form' ? notForm() : notJson()
+    if (isEncoded(request.headers['content-encoding'])) throw encoded()
     return bodies.read(request, takes)
   }
   server.addContentTypeParser('application/json', read('json'))

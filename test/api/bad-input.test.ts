@@ -93,6 +93,8 @@ describe('a request that is not valid', () => {
       'messages[0].content[1].image_url.url',
       /must be a string.*found 5/,
     ],
+    ['many stop texts', () => chat({ stop: Array(17).fill('a') }), 400, 'stop', /at most 16 items; found 17 items/],
+    ['a bias of no token', () => chat({ logit_bias: { a: 1 } }), 400, 'logit_bias.a', /a token id; found "a"/],
     ['max_tokens 0', () => chat({ max_tokens: 0 }), 400, 'max_tokens', /max_tokens must be at least 1; found 0/],
     [
       'two different bounds',
@@ -321,6 +323,11 @@ describe('a request that is not valid', () => {
     expect(await refusal(await post('hello', { 'content-type': 'text/plain' }))).toMatchObject({
       status: 415,
       error: { code: 'unsupported_content_type' },
+    })
+    const compressed = { 'content-type': 'application/json', 'content-encoding': 'gzip' }
+    expect(await refusal(await post('{}', compressed))).toMatchObject({
+      status: 415,
+      error: { code: 'unsupported_content_encoding', message: expect.stringContaining('content-encoding') },
     })
   })
 

@@ -26,7 +26,7 @@ export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.outp
   const issue = deepest(result.error.issues)
   if (issue === undefined) throw new OrielError('invalid', 'The request body is not valid.')
   const param = pathText(issue.path)
-  const found = show(at(body, issue.path), issue)
+  const found = show(issue.code === 'invalid_key' ? issue.path.at(-1) : at(body, issue.path), issue)
   throw invalidValue(param || undefined, `${param || 'The body'} ${allowed(issue)}; found ${found}.`)
 }
 
@@ -140,13 +140,19 @@ function at(value: unknown, path: readonly PropertyKey[]): unknown {
   )
 }
 
+function arrayText({ length }: readonly unknown[], { code }: Issue): string {
+  if (length === 0) return 'an empty array'
+  return code === 'too_big' ? amount(length, 'array') : 'an array'
+}
+
 /** What was found. A text may be private or long, so only its length is shown, unless a name is expected. */
 function show(value: unknown, issue: Issue): string {
   if (value === undefined) return 'nothing'
-  if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array'
+  if (Array.isArray(value)) return arrayText(value, issue)
   if (typeof value === 'object' && value !== null) return 'an object'
   if (typeof value !== 'string') return String(value)
   if (value === '') return 'an empty string'
-  const isName = issue.code === 'invalid_value' || (issue.code === 'invalid_union' && 'discriminator' in issue)
+  const isName =
+    ['invalid_value', 'invalid_key'].includes(issue.code) || (issue.code === 'invalid_union' && 'discriminator' in issue)
   return isName && /^[\w.:/-]{1,40}$/.test(value) ? `"${value}"` : `a string of ${amount(value.length, 'string')}`
 }
