@@ -49,7 +49,7 @@ const checks: Readonly<Record<string, Check>> = {
     return wrong.length === 0 ? ok('every ORIEL_ variable is known') : warn(wrong.join(' '), 'Correct or unset it.')
   },
   processor: async () => {
-    const cores = `${availableProcessors()} cores`
+    const cores = countedText(availableProcessors(), 'core')
     const flags = (await readFile('/proc/cpuinfo', 'utf8').catch(() => ''))
       .split('\n')
       .find((line) => /^flags/.test(line))
@@ -114,11 +114,12 @@ const checks: Readonly<Record<string, Check>> = {
   },
   hub: async (config, flags) => {
     if (config.models.hub.offline) return ok('not used (HF_HUB_OFFLINE)')
+    const signal = AbortSignal.timeout(hubTimeout)
     try {
-      const { endpoint } = await libraryOf(flags).reachHub(AbortSignal.timeout(hubTimeout))
+      const { endpoint } = await libraryOf(flags).reachHub(signal)
       return ok(`${endpoint} answers`)
     } catch (error) {
-      const reason = error instanceof OrielError ? error.message : String(error)
+      const reason = signal.aborted ? silent(config.models.hub.endpoint, hubTimeout) : textOf(error)
       return warn(
         reason,
         'Connect this machine or set HTTPS_PROXY to pull models; those that are here work without it.',
@@ -162,13 +163,16 @@ const checks: Readonly<Record<string, Check>> = {
     const sample = fileURLToPath(packageFile('examples/sample.png'))
     const settings = { model: ['pocket'], logLevel: 'silent', engine: { gpu }, models: { dirs: modelsDir } } as const
     const oriel = await createOriel({ ...settings, model: [...settings.model] })
+    const signal = AbortSignal.timeout(answerTimeout)
     try {
-      const signal = AbortSignal.timeout(answerTimeout)
       const { text } = await (await oriel.ask('What is in this image?', { images: [sample], signal })).finish()
       const seconds = ((performance.now() - start) / 1000).toFixed(1)
       return /red circle/i.test(text)
         ? ok(`pocket saw a red circle, ${seconds} s after the start`)
         : fail(`pocket saw ${JSON.stringify(text)} instead of a red circle`, 'Install Oriel again: npm i -g oriel.')
+    } catch (error) {
+      if (!signal.aborted) throw error
+      return fail(silent('pocket', answerTimeout), 'End other programs, or raise the CPU limit of the container.')
     } finally {
       await oriel.close()
     }
@@ -191,10 +195,13 @@ const checks: Readonly<Record<string, Check>> = {
     if (running !== undefined) return ok(`one runs at ${url}`)
     const taken = await fetch(url, { signal: AbortSignal.timeout(500) }).then(
       () => true,
-      () => false,
+      (error: unknown) => error instanceof Error && error.name === 'TimeoutError',
     )
     return taken
-      ? warn(`another program uses ${url}`, 'Choose another port with --port or ORIEL_PORT.')
+      ? warn(
+          `another program uses ${url}, or a server that is too busy to answer`,
+          'Choose another port with --port or ORIEL_PORT.',
+        )
       : ok(`none runs at ${url}; \`oriel serve\` starts one`)
   },
 }
@@ -223,6 +230,10 @@ function lineOf(check: string, { status, found, cure }: Finding): string {
   const line = `${check.padEnd(14)}  ${found}`
   return `${shown}  ${line}\n${cure === undefined ? '' : `      ${' '.repeat(16)}${cure}\n`}`
 }
+
+const silent = (who: string, ms: number): string => `${who} has not answered within ${ms / 1000} seconds`
+
+const textOf = (error: unknown): string => (error instanceof OrielError ? error.message : String(error))
 
 async function whyNotWritable(folder: string): Promise<string | undefined> {
   const there = await existingPartOf(folder)

@@ -8,8 +8,8 @@ import { parseJson } from '../json.ts'
 import { configOf } from '../load-config.ts'
 import type { Answered, Question } from './question.ts'
 
-/** How long a server of this machine may take to say what it is, in ms. */
-const probeTimeout = 700
+/** How long a server of this machine may take to say what it is, in ms: as long as one takes that computes on all cores. */
+const probeTimeout = 3000
 /** The same for a server that a person names, in ms. */
 const namedTimeout = 5000
 

@@ -128,14 +128,24 @@ describe('oriel doctor', () => {
   it('finds what is wrong, with a cure, and that pocket answers', async () => {
     const file = path.join(folder, 'file')
     await writeFile(file, '')
-    const env = { HF_ENDPOINT: 'http://127.0.0.1:9', HF_HOME: file, TMPDIR: file, TEMP: file, ORIEL_PROT: '1' }
-    const { code, stdout } = await oriel(['doctor', '--json'], { env })
+    const silent = createServer(() => {})
+    await once(silent.listen(0, '127.0.0.1'), 'listening')
+    const address = silent.address()
+    const port = typeof address === 'object' ? `${address?.port}` : ''
+    const hub = { HF_ENDPOINT: 'http://127.0.0.1:9', HF_HOME: file }
+    const env = { ...hub, TMPDIR: file, TEMP: file, ORIEL_PROT: '1', ORIEL_PORT: port }
+    const { code, stdout } = await oriel(['doctor', '--json'], { env }).finally(() => silent.close())
     expect(code).toBe(0)
-    const { checks } = JSON.parse(stdout) as { checks: { check: string; status: string; cure?: string }[] }
+    const { checks } = JSON.parse(stdout) as {
+      checks: { check: string; status: string; found: string; cure?: string }[]
+    }
+    expect(checks.find(({ check }) => check === 'server')?.found).toMatch(
+      /:\d+, or a server that is too busy to answer$/,
+    )
     const statuses = Object.fromEntries(checks.map(({ check, status }) => [check, status]))
     expect(statuses).toMatchObject({
       ...{ version: 'ok', settings: 'warn', temporary: 'warn', models: 'ok', folders: 'warn', hub: 'warn' },
-      ...{ 'vision runtime': 'ok', answer: 'ok', server: 'ok' },
+      ...{ 'vision runtime': 'ok', answer: 'ok', server: 'warn' },
     })
     for (const { status, cure } of checks) expect(status === 'ok' || cure !== undefined).toBe(true)
   })
