@@ -47,7 +47,7 @@ const asking = (command: Command): Command =>
     .option('--temperature <number>', "0 for the likeliest answer (default: the model's own)", temperature)
     .option(
       '--pages <choice>',
-      'pages of a PDF or frames of an animation: 1-3,7 or all, or a number of them, spread evenly: 8',
+      'pages of a PDF or frames of an animation: 1-3,7 or all; 8: that many of them, spread evenly; 8-8: page 8 alone',
     )
     .option('--batch <number>', 'images in one question (default 30); longer documents are asked about in parts', count)
     .option('--each', 'ask about each file by itself: one answer for each')

@@ -9,7 +9,7 @@ import { configOf } from '../load-config.ts'
 import { createWarner } from '../log.ts'
 import { curve } from './curve.ts'
 import { idOf, sendDataset } from './datasets.ts'
-import { durationText } from './figures.ts'
+import { countedText, durationText } from './figures.ts'
 import { interruption } from './interruption.ts'
 import { askServer, noteOwnKey, requestServer, serverAt, serverHere, urlHere } from './server.ts'
 import { lossText, TuneProgressLine } from './tune-progress.ts'
@@ -195,7 +195,7 @@ async function tell(
   const losses = await lossesOf(metricsFileSignedUrl, client)
   process.stdout.write(`${curve(losses, process.stdout.columns || 80)}`)
   const facts = [
-    `${progress.step} steps`,
+    countedText(progress.step, 'step'),
     ...(progress.loss === undefined ? [] : [`loss ${lossText(progress.loss)}`]),
     ...(progress.evaluationLoss === undefined ? [] : [`evaluation loss ${lossText(progress.evaluationLoss)}`]),
     durationText(seconds),

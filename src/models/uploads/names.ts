@@ -17,7 +17,7 @@ export function checkModelName(name: string): void {
   if (!isModelName(name))
     throw invalid(
       'modelId',
-      'modelId must have 1 to 63 small letters, digits, ".", "_" and "-", begin with a letter or digit, and not end with "." or ".gguf". The name "adapters" is taken.',
+      'The name of a model or an adapter has 1 to 63 small letters, digits, ".", "_" and "-". It begins with a letter or digit, does not end with "." or ".gguf", and is not "adapters".',
     )
 }
 

@@ -34,6 +34,10 @@ export interface ExampleLimits {
   readonly totalPixels: number
 }
 
+/** A sentence about the fields of a line that is no example. */
+const foundFields = (names: readonly string[]): string =>
+  names.length === 0 ? 'The line has no fields.' : `Found the fields ${allowedFields(names)}.`
+
 const roles = ['system', 'user', 'assistant', 'tool'] as const
 type Role = (typeof roles)[number]
 
@@ -49,8 +53,7 @@ const messageFields = ['role', 'content', 'name', 'weight', 'tool_calls', 'tool_
  */
 export function readExample(json: unknown, limits: ExampleLimits): Example {
   const line = objectAt(json, 'the line')
-  if (line.messages === undefined)
-    throw fail('messages', `is missing. Found the fields ${allowedFields(Object.keys(line))}.`)
+  if (line.messages === undefined) throw fail('messages', `is missing. ${foundFields(Object.keys(line))}`)
   const list = listAt(line.messages, 'messages')
   if (list.length === 0 || list.length > mostMessages)
     throw fail('messages', `has ${list.length} messages; 2 to ${mostMessages} are allowed.`)

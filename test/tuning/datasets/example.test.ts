@@ -74,6 +74,7 @@ describe('an example', () => {
   it.each([
     ['what is no object', [], 'the line is a list; it must be an object.'],
     ['no messages', { mesages: [] }, 'messages is missing. Found the fields mesages.'],
+    ['no fields', {}, 'messages is missing. The line has no fields.'],
     [
       'an unknown role',
       { messages: [{ role: 'assistent', content: 'a' }] },
