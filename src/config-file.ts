@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { parse, TomlError } from 'smol-toml'
 import { z } from 'zod'
+import { allowed } from './allowed.ts'
 import { configSchema } from './config.ts'
 import { OrielError } from './errors.ts'
 import { nearest } from './nearest.ts'
@@ -17,7 +18,9 @@ export const fileSchema = configSchema.omit({ file: true }).extend({ $schema: z.
  */
 export function readConfigFile(file: string): Settings {
   const refuse = (reason: string): OrielError =>
-    new OrielError('invalid', `The configuration file ${file} ${reason}.`, { code: 'bad_configuration' })
+    new OrielError('invalid', `The configuration file ${file} ${reason}${/\?$/.test(reason) ? '' : '.'}`, {
+      code: 'bad_configuration',
+    })
   let text: string
   try {
     text = readFileSync(file, 'utf8')
@@ -63,7 +66,7 @@ export function faultsOf(
   nameOf: (path: readonly PropertyKey[]) => string = pathText,
 ): string[] {
   return issues.flatMap(whole).flatMap((issue) => {
-    if (issue.code !== 'unrecognized_keys') return [`${nameOf(issue.path)}: ${issue.message}`]
+    if (issue.code !== 'unrecognized_keys') return [`${nameOf(issue.path)}: ${allowed(issue)}`]
     const known = keysAt(schema, issue.path)
     return issue.keys.map((key) => {
       const meant = nearest(key, known)

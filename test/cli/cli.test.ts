@@ -117,7 +117,7 @@ describe('oriel serve', () => {
     })
     expect(await orielHere(['serve'], { ORIEL_CHUNK: '0', ORIEL_KV_TYPE: 'f8' })).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^oriel: A setting is not allowed\. .*ORIEL_CHUNK: Too small.*\n$/),
+      stderr: expect.stringMatching(/^oriel: A setting is not allowed\. .*ORIEL_CHUNK: must be.*\n$/),
     })
   })
 })
