@@ -16,7 +16,8 @@ def orthogonal(m, steps=5):
 
 
 class Muon(torch.optim.Optimizer):
-    def __init__(self, matrices, lr, momentum=.95, weight_decay=.05):
+    def __init__(self, matrices, lr, team, momentum=.95, weight_decay=.05):
+        self.team = team
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -32,6 +33,6 @@ class Muon(torch.optim.Optimizer):
                     s = self.state[p].setdefault("momentum", torch.zeros_like(p))
                     s.lerp_(p.grad, 1 - group["momentum"])
                 ahead = torch.stack([p.grad.lerp(self.state[p]["momentum"], group["momentum"]).view(rows, columns) for p in ps])
-                for p, u in zip(ps, orthogonal(ahead)):
+                for p, u in zip(ps, self.team.divided(orthogonal, ahead)):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
                     p.add_(u.view_as(p), alpha=-group["lr"] * .2 * max(rows, columns) ** .5)

@@ -27,6 +27,7 @@ from batches import Batches, sight_batch, talk_batch
 from model import Pocket
 from muon import Muon
 from sight import Sight
+from team import Team
 from where import Where
 from world import World
 
@@ -53,8 +54,8 @@ MEAN_EVERY = 10                                             # steps; the mean sp
 class Trainee:
     """The three that are trained together, and how."""
 
-    def __init__(self, speak, device, lr):
-        self.speak, self.device = speak, device
+    def __init__(self, speak, device, lr, team):
+        self.speak, self.device, self.team = speak, device, team
         self.model, self.sight, self.where = Pocket().to(device), Sight().to(device), Where().to(device)
         named = list(self.model.named_parameters()) if speak else [(n, q) for n, q in self.model.named_parameters() if not n.startswith(("emb", "layers", "norm"))]
         heads = list(self.sight.parameters()) + (list(self.where.parameters()) if speak else [])
@@ -62,7 +63,7 @@ class Trainee:
         matrices = [q for n, q in named if q.dim() > 1 and not n.startswith("emb")]
         tables = [q for n, q in named if n.startswith("emb")] + [q for q in heads if q.dim() > 1]
         vectors = [q for q in self.params if q.dim() <= 1]
-        self.muon = Muon([{"params": matrices}], lr)
+        self.muon = Muon([{"params": matrices}], lr, team)
         self.adamw = torch.optim.AdamW([{"params": tables, "weight_decay": .05}, {"params": vectors, "weight_decay": 0}], lr=lr, betas=(.9, .97))
         self.mean, self.heads_only = {}, 0
 
@@ -99,6 +100,7 @@ class Trainee:
                 group["lr"] = lr
             optimizer.zero_grad()
         loss.backward()
+        self.team.mean_gradients(self.params)
         torch.nn.utils.clip_grad_norm_([q for q in self.params if q.grad is not None], 1.0)
         self.muon.step()
         self.adamw.step()
@@ -181,16 +183,21 @@ def main():
     p.add_argument("--lr", type=float, default=5e-4)
     p.add_argument("--end", type=float, default=.03, help="the last learning rate, as a share of the first")
     p.add_argument("--batch", type=int, default=32, help="pictures a step")
-    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--processes", type=int, default=1 if torch.cuda.is_available() else os.cpu_count())
     p.add_argument("--workers", type=int, default=1)
     p.add_argument("--curve", default="curve.jsonl")
     p.add_argument("--measure", type=float, default=8, help="minutes between measurements on held-out pictures; 0: none")
     o = p.parse_args()
+    # All gradients are the most that is exchanged at once.
+    Team(o.processes, sum(q.numel() for part in (Pocket(), Sight(), Where()) for q in part.parameters())).start(train, o)
+
+
+def train(team, o):
     torch.manual_seed(0)
-    torch.set_num_threads(o.threads)
+    torch.set_num_threads(1)
 
     speak, world = STAGES[o.stage]
-    t = Trainee(speak, "cuda" if torch.cuda.is_available() else "cpu", o.lr)
+    t = Trainee(speak, "cuda" if torch.cuda.is_available() else "cpu", o.lr, team)
     step, spent = 0, 0.
     ours = torch.load(o.to, map_location=t.device) if os.path.exists(o.to) else {}
     if ours.get("stage") == o.stage and ours["spent"] < o.minutes * 60:
@@ -200,7 +207,7 @@ def main():
         step, spent = ours["step"], ours["spent"]
     elif os.path.exists(o.start):
         t.load(torch.load(o.start, map_location=t.device))
-    data = Batches(talk_batch if speak else sight_batch, o.batch, world)
+    data = Batches(talk_batch if speak else sight_batch, o.batch // team.size, world)
     batches = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=o.workers, prefetch_factor=8))
     curve, waited = Curve(o.curve), 0.
 
@@ -209,7 +216,7 @@ def main():
         os.replace(o.to + ".tmp", o.to)
 
     saved_at = measured_at = at = time.time()
-    while spent < o.minutes * 60:
+    while (spent := team.agreed(spent)) < o.minutes * 60:
         share = spent / (o.minutes * 60)
         lr = o.lr * min(1, (step + 1) / 60) * (o.end + (1 - o.end) * .5 * (1 + math.cos(math.pi * share)))
         asked_at = time.time()
@@ -218,21 +225,24 @@ def main():
         loss, told = t.loss(batch)
         t.step(loss, lr)
         step += 1
+        spent, at = spent + time.time() - at, time.time()
+        if team.rank > 0:
+            continue
         if step % MEAN_EVERY == 0:
             t.average(max(.03, 10 / (step + 10)))
         curve.add(told)
         if o.measure and time.time() - measured_at > o.measure * 60:
             curve.write(stage=o.stage, step=step, held_out=progress.measure(t, speak))
             measured_at = time.time()
-        spent, at = spent + time.time() - at, time.time()
         if step % 20 == 0:
             curve.write(stage=o.stage, step=step, lr=round(lr, 6), ms_step=round(spent / step * 1000), ms_waited=round(waited / step * 1000), done=round(share, 3))
         if time.time() - saved_at > 60:
             save()
             saved_at = time.time()
-    if o.measure:
-        curve.write(stage=o.stage, step=step, held_out=progress.measure(t, speak))
-    save()
+    if team.rank == 0:
+        if o.measure:
+            curve.write(stage=o.stage, step=step, held_out=progress.measure(t, speak))
+        save()
 
 
 if __name__ == "__main__":
