@@ -69,7 +69,7 @@ class Trainee:
 
     def load(self, saved):
         self.model.load_state_dict(saved["model"])
-        self.mean = {k: v.clone() for k, v in saved.get("mean", saved["model"]).items()}
+        self.mean = {k: v.float().clone() for k, v in saved.get("mean", saved["model"]).items()}
         for name in ("sight", "where"):
             if name in saved:
                 getattr(self, name).load_state_dict(saved[name])
