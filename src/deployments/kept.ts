@@ -213,7 +213,7 @@ export function checkId(id: string, noun: string, param: string): void {
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(id))
     throw new OrielError(
       'invalid',
-      `The id of a ${noun} has 1 to 63 lowercase letters, digits and '-', with a letter or a digit at both ends.`,
+      `The id of a ${noun} has 1 to 63 small letters, digits and '-', with a letter or a digit at both ends.`,
       { param, code: `bad_${codeOf(noun)}_id` },
     )
 }

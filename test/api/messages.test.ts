@@ -216,7 +216,7 @@ describe('messages of the built-in model', () => {
       'a stored file',
       { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'file', file_id: 'a' } }] }] },
       400,
-      /stores no files/,
+      /stored files are only for fine-tuning/,
     ],
     [
       'a required call whose schema has no grammar',

@@ -146,7 +146,7 @@ describe('supervisedFineTuningJobs of Fireworks’ control plane', () => {
     [{ dataset: 'nothing' }, 'There is no dataset "nothing".'],
     [{ baseModel: 'nothing' }, 'The model "nothing" is not on this server.'],
     [{ warmStartFrom: 'pocket', baseModel: null }, 'The adapter "pocket" was not found.'],
-    [{ outputModel: 'No Name' }, /must have 1 to 63 small letters/],
+    [{ outputModel: 'No Name' }, /has 1 to 63 small letters/],
     [{ maxContextLength: 1_000_000 }, /the context of pocket has \d+ tokens/],
   ])('are refused with what is at fault: %j', async (more, message) => {
     const { status, body } = await create('wrong', more)

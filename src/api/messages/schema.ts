@@ -16,7 +16,7 @@ const document = z
     source: z.discriminatedUnion(
       'type',
       [...source.options, z.object({ type: z.literal('text'), media_type: z.string().nullish(), data: z.string() })],
-      { error: 'must be "base64", "url" or "text": this server stores no files' },
+      { error: 'must be "base64", "url" or "text": stored files are only for fine-tuning' },
     ),
     title: z.string().nullish(),
   })

@@ -37,7 +37,9 @@ export const chatFile = z
   .object({
     type: z.literal('file'),
     file: z.object({
-      file_data: z.string({ error: 'must be a string: the file as a data: URL, since this server stores no files' }),
+      file_data: z.string({
+        error: 'must be a string: the file as a data: URL, since stored files are only for fine-tuning',
+      }),
       filename: z.string().nullish(),
       ...reading,
     }),
@@ -54,7 +56,7 @@ export const source = z.discriminatedUnion(
     z.object({ type: z.literal('base64'), media_type: z.string().nullish(), data: z.string() }),
     z.object({ type: z.literal('url'), url: z.string() }),
   ],
-  { error: 'must be "base64" or "url": this server stores no files' },
+  { error: 'must be "base64" or "url": stored files are only for fine-tuning' },
 )
 
 type Source = z.output<typeof source>

@@ -18,7 +18,7 @@ const inputPart = z.discriminatedUnion(
       .object({
         type: z.literal('input_image'),
         image_url: z.string({
-          error: 'must be a string: a data:, http: or https: URL, since this server stores no files',
+          error: 'must be a string: a data:, http: or https: URL, since stored files are only for fine-tuning',
         }),
         detail: z.enum(['low', 'high', 'auto', 'original']).nullish(),
         ...reading,

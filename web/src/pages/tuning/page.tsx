@@ -44,6 +44,7 @@ export default function Page() {
         <>
           <section aria-labelledby="jobs">
             <h2 id="jobs">Jobs</h2>
+            {usable.length === 0 ? <p class="dim">A new job needs a dataset that is ready: add one below.</p> : null}
             {all.length === 0 ? (
               <p class="dim">
                 A job teaches a model from examples: pictures, questions and the answers that you want. What comes of it
