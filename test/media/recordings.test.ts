@@ -474,24 +474,20 @@ describe.skipIf(missing)(`limits of videos and audio${skipNote}`, () => {
   })
 })
 
-it.skipIf(missing)(
+it.skipIf(missing || shortRun)(
   `damaged videos and audio cause no crash of the server, no wait for the time limit, and nothing that is empty${skipNote}`,
   { timeout: 3_600_000 },
   async () => {
     const originals = [...videos, ...sounds].map(
       ({ name, args }) => ({ name, args, kind: args.includes('-vn') ? 'audio' : 'video' }) as const,
     )
-    const chosen = inputs(
-      originals.filter((_, index) => index % 6 === 0),
-      originals,
-    )
-    const files = chosen.map(({ name, args, kind }) => ({ kind, file: make(name, `${args} -t 1`) }))
+    const files = originals.map(({ name, args, kind }) => ({ kind, file: make(name, `${args} -t 1`) }))
     const random = seeded(18)
     const from = open({ decoders: 2 })
     const outcomes: Record<string, number> = {}
     const faults: string[] = []
     // Each takes 70 ms of CPU time on average, with what ffmpeg tries.
-    const count = inputs(30, 500)
+    const count = 500
     const attempts = Array.from({ length: count }, (_, index) => index).values()
     const lane = async (): Promise<void> => {
       for (const index of attempts) {
