@@ -85,14 +85,16 @@ describe('a model that a request names', () => {
       messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url } }] }],
     })
     expect(withImage.status).toBe(200)
-    await vi.waitFor(async () =>
-      expect(await (await fetch(`${server.url}/health`)).json()).toMatchObject({
-        status: 'ok',
-        engines: expect.arrayContaining([
-          expect.objectContaining({ model: 'one', status: 'ok', running: 0, waiting: 0 }),
-        ]),
-        memory: { budget_bytes: 5e9 },
-      }),
+    await vi.waitFor(
+      async () =>
+        expect(await (await fetch(`${server.url}/health`)).json()).toMatchObject({
+          status: 'ok',
+          engines: expect.arrayContaining([
+            expect.objectContaining({ model: 'one', status: 'ok', running: 0, waiting: 0 }),
+          ]),
+          memory: { budget_bytes: 5e9 },
+        }),
+      patient,
     )
     const metrics = await (await fetch(`${server.url}/metrics`)).text()
     for (const model of ['one', 'two']) expect(metrics).toContain(`oriel_engine_running_sequences{model="${model}"} 0`)
