@@ -7,6 +7,7 @@ import asides
 import questions
 from phrases import ORDINALS, art, cap, noun, one_of, say, vary
 from questions import Asked, about_it, ask, cannot, short
+from where import NOWHERE
 from world import COLORS, SHAPES
 
 NAME = "I am Pocket, a small built-in vision model. I can name shapes, colors, places and short text."
@@ -122,15 +123,19 @@ class Turn:
     named: list
 
 
+A_NAME = re.compile(rf"\b(?:({'|'.join(COLORS)}) )?({'|'.join(SHAPES)}|shape|object|thing|one)\b", re.IGNORECASE)
+
+
 def things_named(question, scene):
-    """Where a question names things of a scene that nothing else there is called, and their cells."""
+    """Where a question names things of a scene, and their cells: NOWHERE for what is not there. What could be meant by a name
+    that several things have is not told."""
     out = []
-    for t in scene.things if scene and scene.kind == "shapes" and not scene.inside else ():
-        for name, alike in ((noun(t), sum(noun(u) == noun(t) for u in scene.things)), (f"the {t.shape}", sum(u.shape == t.shape for u in scene.things))):
-            found = re.search(rf"\b{name}\b", question, re.IGNORECASE)
-            if found and alike == 1:
-                out.append((found.end(), t.cell))
-                break
+    for found in A_NAME.finditer(question) if scene and scene.kind == "shapes" and not scene.inside else ():
+        color, shape = (found[1] or "").lower(), found[2].lower()
+        if color or shape in SHAPES:
+            cells = [t.cell for t in scene.things if color in ("", t.color) and (shape == t.shape or shape not in SHAPES)]
+            if len(cells) < 2:
+                out.append((found.end(), cells[0] if cells else NOWHERE))
     return out
 
 

@@ -4,7 +4,8 @@
   glyphs, words, lines   the same of text: pictures full of letters, then words, then lines of up to 24 characters
   one                    sight and speech together on pictures of one shape
   talk                   the same on pictures of one to nine shapes and up to four pictures
-  read                   the same with much text
+  things                 everything there is, with little text: what cannot read yet learns nothing from more
+  read                   pictures of one to nine shapes, with much text
   world                  everything there is
 
 A stage starts from --from and writes --to every minute: weights, optimizers and time. Started again with the same --to
@@ -44,6 +45,7 @@ STAGES = {
     "one": (True, World(kinds=(84, 4, 0, 0, 6, 0, 0, 6), pictures=(.2, 14, 0, 0, 0), wide=0, small=.6, **ONE)),
     "talk": (True, World(kinds=(76, 8, 4, 2, 5, 0, 0, 5), shapes=(5, 5, 4, 3, 1.2, 1, 1, 1, 1), rough=.15, pictures=(.5, 12, 3, 1, .5), wide=.1, small=.4)),
     "read": (True, World(kinds=READ, pictures=(.3, 14, 1.5, .5), wide=.5)),
+    "things": (True, World(kinds=(60, 6, 11, 7, 2, 3, 1, 8), wide=.1)),
     "world": (True, World()),
 }
 
@@ -132,17 +134,17 @@ class Trainee:
 
         def between(x, layer):
             if layer == 1 and truth is not None:
-                found.append(self.where.loss(x[places], truth.to(self.device)))
+                found.append((.2, self.where.loss(x[places], truth.to(self.device))))
             if layer == 3 and names.any():
-                found.append(self.where.loss_of_names(x[names], cells[names]))
+                found.append((.5, self.where.loss_of_names(x[names], cells[names])))
 
         with self.autocast():
             logits = self.model(ids, seen, places if seen is not None else None, keep, positions, mask_of(branch), between)
         target = target[keep]
         spoken = F.cross_entropy(logits.float(), target)
         told |= {"loss": spoken.item(), "token": (logits.argmax(1) == target).float().mean().item()}
-        for where, right in found:
-            total = total + .2 * where
+        for weight, (where, right) in found:
+            total = total + weight * where
             told |= right
         return total + spoken, told
 

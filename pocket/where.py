@@ -2,8 +2,8 @@
 
 Read at the picture tokens after its second layer, it must know the row, the column, the number of the picture, how many
 things began so far, and at a thing how many of its colour and of its shape there were: counting then is to look at the
-last one. Read after its fourth layer where a question names a thing, it must know where that is: a relation then is to
-compare two places."""
+last one. Read after its fourth layer where a question names a thing, it must know where that is, or
+that it is nowhere: a relation then is to compare two places."""
 import torch.nn as nn
 import torch.nn.functional as F
 
@@ -13,7 +13,7 @@ MOST_ROWS, MOST_COLS, MOST = 16, 51, 9
 # Rows, columns and the break after them, pictures, things so far, and of them those of this colour and of this shape.
 CLASSES = (MOST_ROWS, MOST_COLS, 8, MOST + 1, MOST + 1, MOST + 1)
 TOLD = ("row", "column", "picture", "so far", "so far of colour", "so far of shape")
-CELLS = 9
+CELLS, NOWHERE = 10, 9
 
 
 class Where(nn.Module):
