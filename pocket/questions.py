@@ -230,7 +230,7 @@ def relation(r, scene):
         a, b = r.sample(things, 2)
         sides = list(zip(SIDES, (a.cell % 3 < b.cell % 3, a.cell % 3 > b.cell % 3, a.cell // 3 < b.cell // 3, a.cell // 3 > b.cell // 3)))
         (words, yes) = r.choice([side for side in sides if side[1]]) if r.random() < .3 else r.choice(sides)
-        x, y = (noun(t) if r.random() < .8 or sum(u.shape == t.shape for u in scene.things) > 1 else t.shape for t in (a, b))
+        x, y = (noun(t) if r.random() < .5 or sum(u.shape == t.shape for u in scene.things) > 1 else t.shape for t in (a, b))
         return Asked("relation", r.choice((f"Is the {x} {r.choice(words)} the {y}?", f"Is the {x} {words[0]} the {y}?", f"Does the {x} stand {words[1]} the {y}?" if words[0].endswith("of") else f"Is the {x} {words[0]} the {y}?")),
                      f"{'Yes' if yes else 'No'}, the {noun(a)} is {'' if yes else 'not '}{words[0]} the {noun(b)}.", "Yes" if yes else "No", thing=a, facts={"yes": yes})
 
@@ -347,7 +347,7 @@ def cannot(question):
 
 
 ABOUT = {
-    "shapes": [(describe, 4), (color, 5), (shape, 4), (count, 11), (place, 6), (yes_no, 5), (relation, 13), (beside, 2.5), (largest, 2), (is_only, 3), (background, 1), (colors, 1), (shapes, 1), (no_text, .7), (aside, 3)],
+    "shapes": [(describe, 4), (color, 9), (shape, 4), (count, 11), (place, 8), (yes_no, 5), (relation, 13), (beside, 2.5), (largest, 2), (is_only, 3), (background, 1), (colors, 1), (shapes, 1), (no_text, .7), (aside, 3)],
     "text": [(read, 9), (describe, 2.5), (text_color, 1), (says, .6), (background, .6), (aside, .7), (no_shapes, .2)],
     "bars": [(extreme_part, 4), (part_value, 4), (how_many_parts, 3), (compare_parts, 2), (describe, 1), (kind_of_chart, .4), (background, .3), (aside, .7)],
     "sign": [(read, 5), (sign_color, 1.5), (describe, 1.5), (background, .5), (aside, .5)],

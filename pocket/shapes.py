@@ -71,8 +71,11 @@ def shapes_picture(r, w, h, world, bgname, bg):
     if n == 1 and r.random() < world.middle:
         cells = [4]
     colors, scene = usable_on(bgname), Scene("shapes", bgname)
-    alike = n > 1 and r.random() < world.alike
-    kinds, paints = (r.sample(SHAPES, 2), r.sample(colors, 3)) if alike else (SHAPES, colors)
+    kinds, paints, t = SHAPES, colors, r.random() if n > 1 else 1
+    if t < world.alike:
+        kinds, paints = r.sample(SHAPES, 2), r.sample(colors, 3)
+    elif t < world.alike + world.one_color:
+        paints = [r.choice(colors)]
     if 2 <= n <= 5 and r.random() < world.sized:
         scene.odd, scene.odd_is_large = r.randrange(n), r.random() < .6
     unit = min(w, h) / 3

@@ -45,8 +45,8 @@ STAGES = {
     "one": (True, World(kinds=(84, 4, 0, 0, 6, 0, 0, 6), pictures=(.2, 14, 0, 0, 0), wide=0, small=.6, **ONE)),
     "talk": (True, World(kinds=(76, 8, 4, 2, 5, 0, 0, 5), shapes=(5, 5, 4, 3, 1.2, 1, 1, 1, 1), rough=.15, pictures=(.5, 12, 3, 1, .5), wide=.1, small=.4)),
     "read": (True, World(kinds=READ, pictures=(.3, 14, 1.5, .5), wide=.5)),
-    "things": (True, World(kinds=(60, 6, 11, 7, 2, 3, 1, 8), wide=.1)),
-    "world": (True, World()),
+    "things": (True, World(kinds=(60, 6, 11, 7, 2, 3, 1, 8), wide=.1, one_color=.25)),
+    "world": (True, World(one_color=.15)),
 }
 
 
@@ -136,7 +136,7 @@ class Trainee:
             if layer == 1 and truth is not None:
                 found.append((.2, self.where.loss(x[places], truth.to(self.device))))
             if layer == 3 and names.any():
-                found.append((.5, self.where.loss_of_names(x[names], cells[names])))
+                found.append((1., self.where.loss_of_names(x[names], cells[names])))
 
         with self.autocast():
             logits = self.model(ids, seen, places if seen is not None else None, keep, positions, mask_of(branch), between)

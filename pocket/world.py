@@ -24,6 +24,7 @@ class World:
     big: float = .6                                         # share of single shapes in the middle that fill it
     middle: float = .5                                      # share of single shapes that stand in the middle
     alike: float = .35                                      # share of scenes of two shapes and three colours only
+    one_color: float = 0                                    # share of scenes of one colour, where only its shape tells what is meant
     nested: float = .05                                     # share of scenes of one shape inside another
     sized: float = .2                                       # share of scenes of two to five shapes where one is larger or smaller
     backgrounds: tuple = (6, 2, 2, 1, 1, 1)
