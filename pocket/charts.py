@@ -1,4 +1,6 @@
 """Bar and pie charts of two to five coloured parts."""
+import math
+
 from PIL import Image, ImageDraw
 
 import prints
@@ -56,9 +58,12 @@ def pie_picture(r, w, h, world, bgname, bg):
     for color, share in zip(colors, shares):
         box = (cx - size, cy - size, cx + size, cy + size)
         d.pieslice(box, angle, angle + 30 * share, fill=jitter(COLORS[color], r), outline=edge, width=max(1, int(size / 25)))
+        # Near the rim: there may be a hole.
+        middle = math.radians(angle + 15 * share)
+        x, y = cx + .75 * size * math.cos(middle), cy + .75 * size * math.sin(middle)
+        things.append(Thing("part", color, 4, (x, y, x, y)))
         angle += 30 * share
     if r.random() < .15:
         hole = size * r.uniform(.3, .55)
         d.ellipse((cx - hole, cy - hole, cx + hole, cy + hole), fill=bg)
-    things.append(Thing("circle", colors[shares.index(max(shares))], 4, box))
     return img, Scene("pie", bgname, things=things, values=dict(zip(colors, shares)))

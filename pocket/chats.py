@@ -7,7 +7,7 @@ import asides
 import questions
 from phrases import ORDINALS, art, cap, noun, one_of, say, vary
 from questions import Asked, about_it, ask, cannot, short
-from where import NOWHERE
+from where import CELLS, NOWHERE
 from world import COLORS, SHAPES
 
 NAME = "I am Pocket, a small built-in vision model. I can name shapes, colors, places and short text."
@@ -116,26 +116,37 @@ def tools_in_words(r):
 
 @dataclass
 class Turn:
-    """`named`: [(where a thing's name ends in the question, its cell)]"""
+    """`named`: as `things_named` has it"""
     question: str
     answer: list                 # [(text, False: given, True: learned, "spelled": learned letter by letter)]
     skill: str
     named: list
 
 
-A_NAME = re.compile(rf"\b(?:({'|'.join(COLORS)}) )?({'|'.join(SHAPES)}|shape|object|thing|one)\b", re.IGNORECASE)
+A_COLOR = rf"\b(?:({'|'.join(COLORS)}) )?"
+A_NAME = re.compile(rf"{A_COLOR}({'|'.join(SHAPES)}|shape|object|thing|one)\b", re.IGNORECASE)
+A_PLURAL = re.compile(rf"{A_COLOR}(?:({'|'.join(SHAPES)})e?s|shapes|objects|things)\b", re.IGNORECASE)
+
+PARTS = re.compile(r"\b(?:bars|columns|parts|slices|pieces|sectors|segments)\b", re.IGNORECASE)
 
 
 def things_named(question, scene):
     """Where a question names things of a scene, and their cells: NOWHERE for what is not there. What could be meant by a name
-    that several things have is not told."""
+    that several things have is not told. Where it names many, CELLS and how many there are."""
     out = []
-    for found in A_NAME.finditer(question) if scene and scene.kind == "shapes" and not scene.inside else ():
+    if scene and scene.kind in ("bars", "pie"):
+        return [(found.end(), CELLS + len(scene.values)) for found in PARTS.finditer(question)]
+    if not scene or scene.kind != "shapes" or scene.inside:
+        return out
+    for found in A_NAME.finditer(question):
         color, shape = (found[1] or "").lower(), found[2].lower()
         if color or shape in SHAPES:
             cells = [t.cell for t in scene.things if color in ("", t.color) and (shape == t.shape or shape not in SHAPES)]
             if len(cells) < 2:
                 out.append((found.end(), cells[0] if cells else NOWHERE))
+    for found in A_PLURAL.finditer(question):
+        color, shape = (found[1] or "").lower(), (found[2] or "").lower()
+        out.append((found.end(), CELLS + sum(color in ("", t.color) and shape in ("", t.shape) for t in scene.things)))
     return out
 
 

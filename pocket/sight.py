@@ -100,13 +100,19 @@ def labels_of(scene, w, h):
         pass
     elif scene.kind in ("shapes", "bars"):
         which = largest([t.box for t in scene.things], w, h, inside=scene.inside)
-        # A bar is the shape after the last.
+        # A bar, as the part of a pie, is the shape after the last.
         shape = [0] + [SHAPES.index(t.shape) + 1 if t.shape in SHAPES else len(SHAPES) + 1 for t in scene.things]
         color = [0] + [COLOR_NAMES.index(t.color) + 1 for t in scene.things]
         out[:, 0], out[:, 1] = np.array(shape)[which + 1], np.array(color)[which + 1]
         for x0, y0, x1, y1 in (t.box for t in scene.things):
             row, col = min(int((y0 + y1) / 32), h // 16 - 1), min(int((x0 + x1) / 32), w // 16 - 1)
             out[row * (w // 16) + col, 2] = 1
+    elif scene.kind == "pie":
+        # Only where the parts are: a patch beside it may have two.
+        out[:] = NOT_ASKED
+        out[:, 2] = 0
+        for t in scene.things:
+            out[int(t.box[1] / 16) * (w // 16) + int(t.box[0] / 16), :3] = len(SHAPES) + 1, COLOR_NAMES.index(t.color) + 1, 1
     elif scene.kind in ("text", "page"):
         out[:, 3:] = letters_at(scene.letters, w, h)
         if scene.kind == "page":

@@ -3,7 +3,7 @@
 Read at the picture tokens after its second layer, it must know the row, the column, the number of the picture, how many
 things began so far, and at a thing how many of its colour and of its shape there were: counting then is to look at the
 last one. Read after its fourth layer where a question names a thing, it must know where that is, or
-that it is nowhere: a relation then is to compare two places."""
+that it is nowhere: a relation then is to compare two places. Where it names many, it must know how many."""
 import torch.nn as nn
 import torch.nn.functional as F
 
@@ -13,14 +13,14 @@ MOST_ROWS, MOST_COLS, MOST = 16, 51, 9
 # Rows, columns and the break after them, pictures, things so far, and of them those of this colour and of this shape.
 CLASSES = (MOST_ROWS, MOST_COLS, 8, MOST + 1, MOST + 1, MOST + 1)
 TOLD = ("row", "column", "picture", "so far", "so far of colour", "so far of shape")
-CELLS, NOWHERE = 10, 9
+CELLS, NOWHERE, COUNTS = 10, 9, MOST + 1
 
 
 class Where(nn.Module):
     def __init__(self, width=Config.width):
         super().__init__()
         self.read = nn.Linear(width, sum(CLASSES))
-        self.named = nn.Linear(width, CELLS)
+        self.named = nn.Linear(width, CELLS + COUNTS)
 
     def loss(self, x, truth):
         """x [tokens, width], truth [tokens, kinds]. Gives the loss and the shares that were right."""
@@ -34,7 +34,12 @@ class Where(nn.Module):
                 told[name] = (z.argmax(1) == y)[y > 0].float().mean().item()
         return loss, told
 
-    def loss_of_names(self, x, cells):
-        """x [names, width], cells [names]: the place of what each of them names."""
-        logits = self.named(F.layer_norm(x.float(), x.shape[-1:]))
-        return F.cross_entropy(logits, cells), {"named": (logits.argmax(1) == cells).float().mean().item()}
+    def loss_of_names(self, x, named):
+        """x [names, width], named [names]: the cell of what each of them names, or CELLS and how many there are."""
+        places, counts = self.named(F.layer_norm(x.float(), x.shape[-1:])).split((CELLS, COUNTS), 1)
+        loss, told = 0, {}
+        for kind, logits, which, y in (("named", places, named < CELLS, named), ("counted", counts, named >= CELLS, named - CELLS)):
+            if which.any():
+                loss = loss + F.cross_entropy(logits[which], y[which])
+                told[kind] = (logits.argmax(1) == y)[which].float().mean().item()
+        return loss, told
