@@ -1,7 +1,7 @@
 #!/bin/sh
 # Trains Pocket, each stage from the last one's weights.
-#   sh train.sh          from nothing: 10 hours on two cores
-#   sh train.sh on       on from begun.pt, which speaks, and reads a little: 7 hours
+#   sh train.sh          from nothing: 12 hours on two cores
+#   sh train.sh on       on from begun.pt, which knows all but texts: 7 hours
 #   sh train.sh export   writes what either has come to, also while it runs
 # Stopped at any moment and started again, it goes on where it was. SHARE=0.1 takes a tenth of the time.
 set -e
@@ -36,6 +36,7 @@ else
   stage sight 60 --batch 40 --lr 1.2e-3 --end .1
   stage one 30 --batch 20 --lr 1e-3 --end .3
   stage talk 60 --batch 20 --lr 1.5e-3 --end .6
+  stage things 150 --batch 20 --lr 1e-3 --end .1
 fi
 # Before "read", the halves do not fit.
 [ "$1" = on ] || stage glyphs 35 --batch 24 --lr 2e-3 --end .5
