@@ -152,12 +152,17 @@ export async function downloadDataset(id: string, flags: DatasetFlags & { output
 export async function deleteDataset(id: string, flags: DatasetFlags & { yes?: boolean }): Promise<void> {
   const { send, one } = clientOf(flags)
   const name = shortOf(id)
-  if (!flags.yes && !(await confirmed(`Delete the dataset ${name}? [y/N] `))) return
-  const gone = await send('DELETE', one(name), nothing).catch((error: unknown) => {
-    if (error instanceof OrielError && error.code === 'dataset_not_found') return undefined
-    throw error
-  })
-  process.stdout.write(gone === undefined ? `There is no dataset ${name}.\n` : `The dataset ${name} was deleted.\n`)
+  try {
+    if (!flags.yes) {
+      await send('GET', one(name), dataset)
+      if (!(await confirmed(`Delete the dataset ${name}? [y/N] `))) return
+    }
+    await send('DELETE', one(name), nothing)
+    process.stdout.write(`The dataset ${name} was deleted.\n`)
+  } catch (error) {
+    if (!(error instanceof OrielError && error.code === 'dataset_not_found')) throw error
+    process.stdout.write(`There is no dataset ${name}.\n`)
+  }
 }
 
 /** Ids of datasets on the server of this machine, for completion. */

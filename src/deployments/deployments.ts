@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts'
-import { type OrielError, shuttingDown } from '../errors.ts'
+import { shuttingDown } from '../errors.ts'
 import { ownClient } from '../fairness.ts'
 import type { Logger } from '../log.ts'
 import type { Media } from '../media/index.ts'
@@ -19,22 +19,13 @@ import { createListing, type Listing } from './listing.ts'
 import { MemoryBudget, type Reserved } from './memory-budget.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
 import type { NamedModel, UseOptions } from './named-model.ts'
-import {
-  adapterCalled,
-  adapterIn,
-  cardOf,
-  checkFits,
-  isCalled,
-  neitherAdapterNorDeployment,
-  parseName,
-  readable,
-} from './names.ts'
-import type { DeploymentRecord } from './record.ts'
-import { noDeployment } from './registry.ts'
+import { adapterCalled, isCalled, readable } from './names.ts'
+import { OnDemand } from './on-demand.ts'
 import type { ReplicaState } from './replica.ts'
+import { type Resolved, Resolver } from './resolver.ts'
 import { noTraces, tracesOf } from './routing.ts'
 import type { Starter } from './starter.ts'
-import { besideThose, NamesHere, noUpstreams, type UpstreamModels, type UpstreamStatus } from './upstream-models.ts'
+import { noUpstreams, type UpstreamModels, type UpstreamStatus } from './upstream-models.ts'
 
 /** Default share of the memory that is free at the start that models may take. */
 const budgetShare = 0.8
@@ -125,26 +116,23 @@ export function deploy(options: DeploymentOptions): Deployments {
   const { upstreams = noUpstreams, aliases = () => ({}) } = options
   const budgetBytes = memoryBudget(config.loading, gpuMemory)
   const budget = new MemoryBudget(budgetBytes)
-  const known = new Map<string, Deployment>()
   const reread = (card: ModelCard) => readable(library.reread(card))
   const services = { budget, start, reread, config: config.loading, log }
-  const namesHere = new NamesHere(library, cards)
-  const others = () => [...backends, ...upstreams.list().map(({ backend }) => backend)].map(({ info }) => info.id)
-  const found = (name: string) => cardOf(name, library, cards, others)
   const planOf = (card: ModelCard): MemoryPlan =>
     planMemory(card, { ...config.engine, maxSamples: config.media.maxSamples }, budgetBytes, gpuMemory !== undefined)
+  const onDemand = new OnDemand((card) => new Deployment(card, planOf(card), services))
+  const resolver = new Resolver({ library, cards, backends, upstreams }, () => ({
+    onDemand,
+    configured,
+    deployedModels,
+  }))
   const configured: ConfiguredDeployments = new ConfiguredDeployments({
-    find: async (name) => activeOf(name)?.card ?? (await found(name)),
+    find: (name) => resolver.card(name),
     make(card, record) {
       // It answers for the name of its model from now on: what is loaded under that name is its first replica.
-      const onDemand = known.get(card.id)
-      known.delete(card.id)
-      if (onDemand?.active && onDemand.card.version === card.version) {
-        onDemand.configure(record)
-        return onDemand
-      }
-      void onDemand?.retire()
-      return new Deployment(card, planOf(card), services, record)
+      const loaded = onDemand.give(card)
+      loaded?.configure(record)
+      return loaded ?? new Deployment(card, planOf(card), services, record)
     },
     bytesOf: (card) => planOf(card).total,
     onReload: () => deployedModels.reload(),
@@ -158,11 +146,11 @@ export function deploy(options: DeploymentOptions): Deployments {
     load: async (record, card) => configured.runningOf(record)?.loadAdapter(card),
     log,
   })
-  const all = (): Deployment[] => [...known.values(), ...configured.deployments]
+  const all = (): Deployment[] => [...onDemand.deployments, ...configured.deployments]
   /** What is known of a model: by the deployment that answers, if one does. */
   const knownOf = (id: string): Deployment | undefined => {
     const own = all().filter(({ card }) => card.id === id)
-    return own.find(({ state }) => state === 'loaded') ?? own.find(({ active }) => active) ?? known.get(id)
+    return own.find(({ state }) => state === 'loaded') ?? own.find(({ active }) => active) ?? onDemand.get(id)
   }
   const listing = createListing(
     { library, cards, backends, upstreams, aliases },
@@ -170,100 +158,9 @@ export function deploy(options: DeploymentOptions): Deployments {
   )
   let closed = false
 
-  const activeOf = (name: string): Deployment | undefined => all().find((one) => one.active && isCalled(one.card, name))
-  /** A file that has changed is another model with the same name. */
-  const deploymentOf = (card: ModelCard): Deployment => {
-    const before = known.get(card.id)
-    if (before !== undefined && (before.active || before.card.version === card.version)) return before
-    const deployment = new Deployment(card, planOf(card), services)
-    known.set(card.id, deployment)
-    return deployment
-  }
-  const onDemandOf = (name: string): Deployment | undefined =>
-    [...known.values()].find((one) => one.active && isCalled(one.card, name))
-  const at = (record: DeploymentRecord): Named => ({
-    id: record.model,
-    record,
-    deployed: () => configured.deployed(record),
-  })
-  const recordsFor = (account: string | undefined): DeploymentRecord[] =>
-    configured.records((owner) => account === undefined || owner === account)
-  const namedModel = async (name: string, account?: string): Promise<Named> => {
-    const ready = backends.find(({ info }) => isCalled(info, name))
-    if (ready !== undefined) return { id: ready.info.id, deployed: async () => ready }
-    const records = recordsFor(account)
-    const { model, adapter, deployment } = parseName(name)
-    if (deployment !== null) {
-      const card = model === null ? undefined : await found(model)
-      const meant = records.find(
-        ({ account, id, model }) =>
-          id === deployment.id &&
-          (deployment.account === null || deployment.account === account) &&
-          (card === undefined || card.id === model),
-      )
-      if (meant === undefined)
-        throw adapter === null ? noDeployment(deployment.id).at('model') : await neither(adapter, card)
-      return at(meant)
-    }
-    const active = activeOf(name)
-    const card = active?.card ?? (await found(name))
-    // The oldest deployment of a model answers for its name, so that it is not loaded twice.
-    const own = () => recordsFor(account).find(({ model, maxReplicas }) => model === card.id && maxReplicas > 0)
-    const record = own()
-    if (record !== undefined) return at(record)
-    return {
-      id: card.id,
-      // Meanwhile it may have been loaded for others, or unloaded and replaced, or have got a deployment.
-      async deployed() {
-        const configuredNow = own()
-        if (configuredNow !== undefined) return configured.deployed(configuredNow)
-        return onDemandOf(name) ?? deploymentOf(active === undefined ? card : await found(name))
-      },
-    }
-  }
-  /** What is behind `#` is the name of nothing. @param card of the model before it */
-  const neither = async (name: string, card: ModelCard | undefined): Promise<OrielError> => {
-    const { adapters } = await library.adapters()
-    return neitherAdapterNorDeployment(
-      name,
-      adapters.filter(({ fits }) => card !== undefined && fits.includes(card.id)).map(({ id }) => id),
-    )
-  }
-  const near = (): ModelCard[] => [
-    ...all()
-      .filter(isActive)
-      .map(({ card }) => card),
-    ...cards,
-  ]
-  /** The model that servers elsewhere have of this name, if this one has none. */
-  const elsewhere = async (name: string): Promise<Backend | undefined> => {
-    const isOwn = activeOf(name) !== undefined || backends.some(({ info }) => isCalled(info, name))
-    if (isOwn || upstreams.upstreams().length === 0 || (await namesHere.has(name))) return undefined
-    await upstreams.known(name)
-    const remote = upstreams.find(name)
-    if (remote === undefined) return undefined
-    const infos = besideThose(await namesHere.all(), remote.info)
-    return { ...remote, info: infos.find(({ id }) => id === name) ?? infos[0] ?? remote.info }
-  }
-  const named = async (name: string, account?: string): Promise<Named> => {
-    const remote = await elsewhere(name)
-    if (remote !== undefined) return { id: remote.info.id, deployed: async () => remote }
-    const isModel = activeOf(name) !== undefined || backends.some(({ info }) => isCalled(info, name))
-    const found = isModel ? undefined : await adapterIn(name, library, near)
-    if (found === undefined) {
-      const model = await namedModel(name, account)
-      const merged = model.record && (await deployedModels.mergedInto(model.record))
-      return merged === undefined ? model : { ...model, adapter: merged }
-    }
-    const { adapter, base } = found
-    const own = name.includes('#') ? undefined : deployedModels.defaultOf(adapter.id, recordsFor(account))
-    const model = own === undefined ? await namedModel(base, account) : at(own)
-    checkFits(adapter, model.id)
-    return { ...model, adapter }
-  }
   /** @param check refuses a model before it is loaded */
   const use = async (
-    { deployed, adapter }: Named,
+    { deployed, adapter }: Resolved,
     signal: AbortSignal,
     options: UseOptions = {},
     check: (info: ModelInfo) => void = () => {},
@@ -292,7 +189,7 @@ export function deploy(options: DeploymentOptions): Deployments {
     return backend
   }
   const lookUp = async (name: string, account?: string): Promise<NamedModel> => {
-    const model = await named(name, account)
+    const model = await resolver.resolve(name, account)
     return {
       id: model.id,
       adapter: model.adapter,
@@ -322,7 +219,7 @@ export function deploy(options: DeploymentOptions): Deployments {
     },
     async load(name) {
       const [meant = name] = meantBy(name, aliases())
-      const deployment = await (await named(meant)).deployed()
+      const deployment = await (await resolver.resolve(meant)).deployed()
       if (closed) throw shuttingDown()
       if (!(deployment instanceof Deployment)) return { id: deployment.info.id, state: 'loaded' }
       const loaded = deployment.start()
@@ -355,18 +252,9 @@ export function deploy(options: DeploymentOptions): Deployments {
     },
     async close() {
       closed = true
-      await Promise.all([...backends, ...known.values(), configured].map((one) => one.close()))
+      await Promise.all([...backends, ...onDemand.deployments, configured].map((one) => one.close()))
     },
   }
-}
-
-/** The model that a name means, and what will serve it. */
-interface Named {
-  id: string
-  /** undefined: nobody has configured it. */
-  record?: DeploymentRecord
-  adapter?: AdapterCard
-  deployed(): Promise<Backend | Deployment>
 }
 
 const isActive = ({ active }: Deployment): boolean => active

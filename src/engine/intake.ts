@@ -47,10 +47,15 @@ export function createIntake(
      */
     *accept(id: number, spec: HeaderRequest): Slices<EngineRequest> {
       if (spec.n > maxSequences)
-        throw new OrielError('invalid', `n is ${spec.n}; the maximum is ${maxSequences}.`, { param: 'n' })
+        throw new OrielError(
+          'invalid',
+          `This model generates at most ${maxSequences} answers to a prompt; found ${spec.n}.`,
+          { param: 'n', code: 'invalid_value' },
+        )
       const prompt = yield* layout.layout(spec.prompt, spec.cacheKey, spec.visionAdapter)
       const adapter = yield* adapterOf(spec)
-      if (prompt.cells.length === 0) throw new OrielError('invalid', 'The prompt is empty.', { param: 'prompt' })
+      if (prompt.cells.length === 0)
+        throw new OrielError('invalid', 'The prompt is empty.', { param: 'prompt', code: 'invalid_value' })
       const maxTokens = answerSpace(prompt, contextTokens, spec)
       const shown = new Set(spec.shownTokens.flatMap((text) => [...vocabulary.tokenize(text, true)]))
       if (spec.sampling.grammar !== null) yield

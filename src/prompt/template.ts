@@ -285,6 +285,7 @@ function renderWith(template: Template, model: TemplateModel, messages: readonly
     const why = error instanceof Error ? error.message : 'it gives no reason'
     throw new OrielError('invalid', `The model's chat template refuses these messages: ${why}`, {
       param: 'prompt',
+      code: 'invalid_value',
       cause: error,
     })
   }

@@ -247,6 +247,12 @@ describe('completions', () => {
     ['a suffix', { prompt: 'a', suffix: 'b' }, 'suffix', /only the end of a text can be completed/],
     ['a best_of below n', { prompt: 'a', n: 3, best_of: 2 }, 'best_of', /at least n/],
     ['a best_of in a stream', { prompt: 'a', best_of: 2, stream: true }, 'best_of', /cannot be streamed/],
+    [
+      'a best_of above what the model generates',
+      { prompt: 'a', best_of: 50 },
+      'best_of',
+      /at most 32 answers.*found 50/,
+    ],
     ['no prompt', {}, 'prompt', /must be a string, an array/],
     ['too many prompts', { prompt: Array.from({ length: 129 }, () => 'a') }, 'prompt', /129 prompts; the limit is 128/],
     ['an empty prompt', { prompt: '' }, 'prompt', /prompt is empty/],

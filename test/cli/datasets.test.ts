@@ -90,7 +90,8 @@ it('a dataset is sent with its pictures, listed, shown, fetched and deleted', as
   expect((await command('download', 'my-parts', '--output', '-')).stdout).toBe(readFileSync(file('back.jsonl'), 'utf8'))
   expect((await command('delete', 'my-parts')).stderr).toMatch(/--yes/)
   expect((await command('delete', 'my-parts', '--yes')).stdout).toBe('The dataset my-parts was deleted.\n')
-  expect((await command('delete', 'my-parts', '--yes')).stdout).toBe('There is no dataset my-parts.\n')
+  for (const flags of [['--yes'], []])
+    expect((await command('delete', 'my-parts', ...flags)).stdout).toBe('There is no dataset my-parts.\n')
 })
 
 it('a dataset that cannot be used is refused by its lines, and nothing of it stays', async () => {

@@ -335,6 +335,7 @@ describe('many requests at once', () => {
     await expect(answerOf(engine, requestOf(ask('Hi'), { n: 33 }))).rejects.toMatchObject({
       kind: 'invalid',
       param: 'n',
+      message: 'This model generates at most 32 answers to a prompt; found 33.',
     })
   })
 

@@ -5,7 +5,7 @@ import { OrielError } from '../../errors.ts'
 export interface AnswerRequest extends Omit<Ask, 'client'> {
   model: string
   /** The dialect's own names for parts of the ask, for errors. */
-  params: { prompt: string; grammar: string; longest: string }
+  params: { prompt: string; grammar: string; longest: string; n?: string }
   /** Whether the model is unloaded after the answer, unless others use it. */
   unload?: boolean
 }

@@ -34,7 +34,12 @@ export function readCompletions(body: CompletionsRequest, context: RequestContex
       prompt: readPrompt(prompt, images[index] ?? [], { place, listed, attachments }),
       attachments,
       settings,
-      params: { prompt: place, grammar: format, longest: 'prompt_truncate_len' },
+      params: {
+        prompt: place,
+        grammar: format,
+        longest: 'prompt_truncate_len',
+        ...(body.best_of == null ? {} : { n: 'best_of' }),
+      },
     }
   })
 }

@@ -48,7 +48,9 @@ const shared = {
     'Required format of the answer: `json`, or a JSON schema.',
   ),
   think: optional(
-    z.union([z.boolean(), z.enum(['low', 'medium', 'high', 'max'])]),
+    z.union([z.boolean(), z.enum(['low', 'medium', 'high', 'max'])], {
+      error: 'must be true, false, "low", "medium", "high" or "max"',
+    }),
     'Whether and how long to think, for models whose chat template supports it.',
   ),
   keep_alive: keepAlive,
