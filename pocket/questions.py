@@ -128,7 +128,8 @@ def is_only(r, scene):
                      "Yes" if c == t.color else "No", thing=t, facts={"yes": c == t.color})
 
 
-COUNTED = ["How many $a {are there|do you see|are in the image|can you see|are in the picture|are shown|are here}?", "Count the $a.", "{Number of|The number of|How many} $a?", "What is the number of $a?", "How many $a does the {image|picture} have?", "{Count|Tell me how many} $a{| there are}."]
+COUNTED = ["How many $a {are there|do you see|are in the image|can you see|are in the picture|are shown|are here}?", "Count the $a.", "{Number of|The number of|How many} $a?", "What is the number of $a?", "How many $a does the {image|picture} have?", "{Count|Tell me how many} $a{| there are}.", "How many $a {altogether|overall|exactly|now}?", "There are how many $a?",
+           "{And|So|OK,} how many $a {are there|do you see}?", "{Give me|Say|Find|Report} the {count|number|amount} of $a.", "How many of {them|these|the shapes} are $a?", "How many times do you see $a?"]
 
 
 def count(r, scene):
@@ -175,7 +176,8 @@ def place_of(t, q):
     return Asked("place", q, f"The {noun(t)} is at the {PLACES[t.cell]}.", cap(PLACES[t.cell]), thing=t, facts={"position": PLACES[t.cell]})
 
 
-IS_THERE = ["Is there $a?", "Is there $a in {the|this} {image|picture}?", "Do you see $a?", "{Can you see|Can you find|Does the image have|Does the image show|Does the picture contain|Any chance there is} $a?", "{Is|is} $a {here|shown|visible|in it}?", "There is $a, right?", "Do you see $a here?"]
+IS_THERE = ["Is there $a?", "Is there $a in {the|this} {image|picture}?", "Do you see $a?", "{Can you see|Can you find|Does the image have|Does the image show|Does the picture contain|Any chance there is} $a?", "{Is|is} $a {here|shown|visible|in it}?", "There is $a, right?", "Do you see $a here?",
+            "{Tell me|Check|Say} {if|whether} there is $a.", "{Is it true|Am I right} that there is $a?", "I {see|think I see} $a. Right?", "Does it {have|show|contain} $a?", "$a, is there one?", "And $a?"]
 ARE_THERE = ["Are there any $a?", "{Are there|Do you see} $a {in the image|here|}?", "Any $a?", "{Do you see|Can you see} any $a?"]
 
 
@@ -216,6 +218,10 @@ def no_text(r, scene):
 
 SIDES = [("left of", "to the left of", "on the left of"), ("right of", "to the right of", "on the right of"), ("above", "over", "higher than"), ("below", "under", "beneath")]
 
+ASK_RELATION = ["Is the $a $c the $b?", "Is the $a $d the $b?", "Does the $a stand $e the $b?", "Does the $a {lie|sit|appear} $e the $b?", "Is the $a {located|placed|positioned|shown|standing|somewhere} $c the $b?", "{Can you see|Do you see} the $a $c the $b?",
+                "The $a is $c the $b, {right|correct|yes or no|is that so}?", "{Yes or no|Please check|Tell me|Quick question|Check this}: is the $a $c the $b?", "{Is it true|Is it right|Is it correct|Am I right} that the $a is $c the $b?", "I think the $a is $c the $b. {Is that right|Am I right|Correct}?",
+                "{Check|Verify|Decide|Find out} {if|whether} the $a is $c the $b.", "Can the $a be found $c the $b?", "Seen from the $b, is the $a $c it?", "$a $c the $b?"]
+
 
 def relation(r, scene):
     if scene.inside:
@@ -231,7 +237,8 @@ def relation(r, scene):
         sides = list(zip(SIDES, (a.cell % 3 < b.cell % 3, a.cell % 3 > b.cell % 3, a.cell // 3 < b.cell // 3, a.cell // 3 > b.cell // 3)))
         (words, yes) = r.choice([side for side in sides if side[1]]) if r.random() < .3 else r.choice(sides)
         x, y = (noun(t) if r.random() < .5 or sum(u.shape == t.shape for u in scene.things) > 1 else t.shape for t in (a, b))
-        return Asked("relation", r.choice((f"Is the {x} {r.choice(words)} the {y}?", f"Is the {x} {words[0]} the {y}?", f"Does the {x} stand {words[1]} the {y}?" if words[0].endswith("of") else f"Is the {x} {words[0]} the {y}?")),
+        q = one_of(r, ASK_RELATION, a=x, b=y, c=r.choice(words), d=words[0], e=words[1] if words[0].endswith("of") else words[0])
+        return Asked("relation", q,
                      f"{'Yes' if yes else 'No'}, the {noun(a)} is {'' if yes else 'not '}{words[0]} the {noun(b)}.", "Yes" if yes else "No", thing=a, facts={"yes": yes})
 
 
@@ -289,7 +296,7 @@ def no_shapes(r, scene):
 def how_many_parts(r, scene):
     n, word = len(scene.values), "bar" if scene.kind == "bars" else "part"
     words = ("bars", "bars", "columns") if scene.kind == "bars" else ("parts", "slices", "pieces", "sectors", "segments")
-    return Asked("chart count", one_of(r, ["How many $a {are there|do you see|does it have|does the chart have|are in the chart}?", "Count the $a.", "{How many|Number of} $a?"], a=r.choice(words)), there_are(n, word), str(n), facts={"count": n})
+    return Asked("chart count", one_of(r, ["How many $a {are there|do you see|does it have|does the chart have|are in the chart}?", "Count the $a.", "{How many|Number of} $a?", "How many $a {altogether|overall|are shown|are drawn here}?", "{Give me|Tell me|Say|Report} {the number of $a|how many $a there are}.", "There are how many $a?", "{And|So} how many $a?"], a=r.choice(words)), there_are(n, word), str(n), facts={"count": n})
 
 
 def extreme_part(r, scene):
@@ -299,14 +306,14 @@ def extreme_part(r, scene):
         word, names, most, least = "part", ("part", "slice", "piece", "sector"), ("largest", "largest", "biggest"), ("smallest", "smallest", "littlest")
     up = r.random() < .55
     c = (max if up else min)(scene.values, key=scene.values.get)
-    q = one_of(r, ["{Which|What} $b is {the $a|$a}?", "{Which|What} {color|colour} {is|has} the $a $b?", "What is the $a $b?", "The $a $b is which color?", "Name the $a $b."], a=r.choice(most if up else least), b=r.choice(names))
+    q = one_of(r, ["{Which|What} $b is {the $a|$a}?", "{Which|What} {color|colour} {is|has} the $a $b?", "What is the $a $b?", "The $a $b is which color?", "Name the $a $b.", "{Which|What} {color|colour} is the $a $b?", "{Find|Identify|Show me|Report} the $a $b.", "{And|So} {which|what} is the $a $b?", "{Which|What} {color|colour} does the $a $b have?", "Which of them is the $a?"], a=r.choice(most if up else least), b=r.choice(names))
     return Asked("chart", q, f"The {c} {word} is the {(most if up else least)[0]}.", cap(c), facts={"color": c})
 
 
 def part_value(r, scene):
     if scene.kind == "bars":
         c = r.choice(list(scene.values))
-        q = one_of(r, ["What is the value of the $a {bar|column}?", "{How high|How tall|How much} is the $a bar?", "What value {has|does} the $a bar{| have}?", "The $a bar {shows|is at} {what|which} value?", "Value of the $a bar?", "What number is the $a bar?"], a=c)
+        q = one_of(r, ["What is the value of the $a {bar|column}?", "{How high|How tall|How much} is the $a bar?", "What value {has|does} the $a bar{| have}?", "The $a bar {shows|is at} {what|which} value?", "Value of the $a bar?", "What number is the $a bar?", "{Read|Give me|Find|Report} the value of the $a bar.", "{How big|How large|How long} is the $a bar?", "{And|So} the $a bar?", "Which value is the $a bar's?"], a=c)
         return Asked("chart value", q, f"The value of the {c} bar is {scene.values[c]}.", str(scene.values[c]), facts={"value": scene.values[c]})
 
 
