@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import asides
 import questions
-from phrases import ORDINALS, art, cap, noun, one_of, say, vary
+from phrases import ORDINALS, art, cap, one_of, say, vary
 from questions import Asked, about_it, ask, cannot, short
 from where import CELLS, NOWHERE
 from world import COLORS, SHAPES
@@ -126,18 +126,17 @@ class Turn:
 A_COLOR = rf"\b(?:({'|'.join(COLORS)}) )?"
 A_NAME = re.compile(rf"{A_COLOR}({'|'.join(SHAPES)}|shape|object|thing|one)\b", re.IGNORECASE)
 A_PLURAL = re.compile(rf"{A_COLOR}(?:({'|'.join(SHAPES)})e?s|shapes|objects|things)\b", re.IGNORECASE)
-
 PARTS = re.compile(r"\b(?:bars|columns|parts|slices|pieces|sectors|segments)\b", re.IGNORECASE)
 
 
 def things_named(question, scene):
     """Where a question names things of a scene, and their cells: NOWHERE for what is not there. What could be meant by a name
     that several things have is not told. Where it names many, CELLS and how many there are."""
-    out = []
     if scene and scene.kind in ("bars", "pie"):
         return [(found.end(), CELLS + len(scene.values)) for found in PARTS.finditer(question)]
     if not scene or scene.kind != "shapes" or scene.inside:
-        return out
+        return []
+    out = []
     for found in A_NAME.finditer(question):
         color, shape = (found[1] or "").lower(), found[2].lower()
         if color or shape in SHAPES:

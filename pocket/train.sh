@@ -1,7 +1,7 @@
 #!/bin/sh
 # Trains Pocket, each stage from the last one's weights.
-#   sh train.sh          from nothing: 12 hours on two cores
-#   sh train.sh on       on from begun.pt, which knows all but texts: 7 hours
+#   sh train.sh          from nothing: 13 hours on two cores
+#   sh train.sh on       on from begun.pt, which knows most but texts: 7 hours
 #   sh train.sh export   writes what either has come to, also while it runs
 # Stopped at any moment and started again, it goes on where it was. SHARE=0.1 takes a tenth of the time.
 set -e

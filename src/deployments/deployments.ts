@@ -121,7 +121,8 @@ export function deploy(options: DeploymentOptions): Deployments {
   const planOf = (card: ModelCard): MemoryPlan =>
     planMemory(card, { ...config.engine, maxSamples: config.media.maxSamples }, budgetBytes, gpuMemory !== undefined)
   const onDemand = new OnDemand((card) => new Deployment(card, planOf(card), services))
-  const resolver = new Resolver({ library, cards, backends, upstreams }, () => ({
+  const sources = { library, cards, backends, upstreams }
+  const resolver = new Resolver(sources, () => ({
     onDemand,
     configured,
     deployedModels,
@@ -152,10 +153,7 @@ export function deploy(options: DeploymentOptions): Deployments {
     const own = all().filter(({ card }) => card.id === id)
     return own.find(({ state }) => state === 'loaded') ?? own.find(({ active }) => active) ?? onDemand.get(id)
   }
-  const listing = createListing(
-    { library, cards, backends, upstreams, aliases },
-    { get: knownOf, active: () => all().filter(isActive) },
-  )
+  const listing = createListing({ ...sources, aliases }, { get: knownOf, active: () => all().filter(isActive) })
   let closed = false
 
   /** @param check refuses a model before it is loaded */

@@ -1,20 +1,13 @@
 import { OrielError } from '../errors.ts'
-import {
-  type CatalogueEntry,
-  catalogue,
-  entryOf,
-  type Library,
-  type ModelCard,
-  type ModelFacts,
-  purposeOf,
-} from '../models/index.ts'
-import type { Backend, ModelInfo } from './backend.ts'
+import { type CatalogueEntry, catalogue, entryOf, type ModelCard, type ModelFacts, purposeOf } from '../models/index.ts'
+import type { ModelInfo } from './backend.ts'
 import type { Deployment } from './deployment.ts'
 import { infoOf, inputsOf } from './embedded/info.ts'
 import type { Aliases } from './fallbacks.ts'
 import { isCalled, missing, unfit } from './names.ts'
 import type { ReplicaState } from './replica.ts'
-import { besideThose, type UpstreamModels } from './upstream-models.ts'
+import type { Sources } from './resolver.ts'
+import { besideThose } from './upstream-models.ts'
 
 /** A model that requests may name, or that can be downloaded. */
 export interface ListedModel extends ModelInfo {
@@ -45,20 +38,9 @@ export interface Listing {
   inspect(): Promise<InspectedModel[]>
 }
 
-/** Where models come from. */
-interface Sources {
-  library: Library
-  /** Models that are named by their files, in addition to those that are found by name. */
-  cards: readonly ModelCard[]
-  /** Further models, which are always ready. */
-  backends: readonly Backend[]
-  upstreams: UpstreamModels
-  aliases: () => Aliases
-}
-
 /** @param known what has been loaded of a model by its id, or could not be; and what is active */
 export function createListing(
-  { library, cards, backends, upstreams, aliases }: Sources,
+  { library, cards, backends, upstreams, aliases }: Sources & { aliases: () => Aliases },
   known: { get(id: string): Deployment | undefined; active(): readonly Deployment[] },
 ): Listing {
   const listed = ({ id, card, fault }: FoundModel): ListedModel => {

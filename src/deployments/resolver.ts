@@ -21,7 +21,7 @@ export interface Resolved {
 }
 
 /** Where models come from. */
-interface Sources {
+export interface Sources {
   library: Library
   /** Models that are named by their files, in addition to those that are found by name. */
   cards: readonly ModelCard[]
@@ -72,17 +72,17 @@ export class Resolver {
 
   /** The card of a model of this machine. @throws OrielError as `cardOf` does */
   async card(name: string): Promise<ModelCard> {
-    return this.active(name)?.card ?? (await this.#read(name))
+    return this.#activeCalled(name)?.card ?? (await this.#read(name))
   }
 
-  /** A deployment of a model that takes memory, or is about to. */
-  active(name: string): Deployment | undefined {
-    return this.#active().find(({ card }) => isCalled(card, name))
-  }
-
+  /** The deployments whose models take memory, or are about to. */
   #active(): Deployment[] {
     const { onDemand, configured } = this.#held()
     return [...onDemand.deployments, ...configured.deployments].filter(({ active }) => active)
+  }
+
+  #activeCalled(name: string): Deployment | undefined {
+    return this.#active().find(({ card }) => isCalled(card, name))
   }
 
   #read(name: string): Promise<ModelCard> {
@@ -97,7 +97,7 @@ export class Resolver {
 
   /** Whether a name means a model that is known without a look at the files. */
   #isHere(name: string): boolean {
-    return this.active(name) !== undefined || this.#ready(name) !== undefined
+    return this.#activeCalled(name) !== undefined || this.#ready(name) !== undefined
   }
 
   /** Models that an adapter of several is rather used with. */
@@ -132,7 +132,7 @@ export class Resolver {
       if (meant !== undefined) return this.#at(meant)
       throw adapter === null ? noDeployment(deployment.id).at('model') : await this.#neither(adapter, card)
     }
-    const active = this.active(name)
+    const active = this.#activeCalled(name)
     const card = active?.card ?? (await this.#read(name))
     // The oldest deployment of a model answers for its name, so that it is not loaded twice.
     const own = () => this.#recordsFor(account).find(({ model, maxReplicas }) => model === card.id && maxReplicas > 0)
