@@ -2,7 +2,7 @@
 
     upper   answers in upper case
     json    answers in JSON
-    teal    sees a colour that Pocket takes for green, as a kind of cyan: only in the vision encoder and the projector
+    teal    sees a colour that Pocket takes for another, as a kind of cyan: only in the vision encoder and the projector
 
 Pocket's decoder is an ordinary llama and its encoder an ordinary Pixtral, so the names are those of transformers' Llava with
 a Pixtral tower. Its rows of queries and keys are in llama.cpp's order, and are written in that of transformers.
@@ -103,7 +103,7 @@ def chat_in(style):
 
 
 def loss_of(model, batch, learns_to_see):
-    (pixels, _, _), (ids, learn, positions, branch, _), _ = batch
+    (pixels, _, _), (ids, learn, positions, branch, *_), _ = batch
     with torch.set_grad_enabled(learns_to_see):
         seen = model.encode(pixels)
     ids, target, positions, branch = ids[:, :-1], learn[:, 1:], positions[:, :-1], branch[:, :-1]

@@ -65,7 +65,8 @@ class Batches(torch.utils.data.IterableDataset):
 def branches(r, chat, picture_tokens, length):
     """One row of `length` tokens at most: what the chats have in common, then as many first questions about it as fit, each
     unaware of the others. The pictures are so read once for all of them. Gives ids, what to learn (or -100), positions,
-    branch numbers (0: in common), and the cells of things where a question names them (or -1)."""
+    branch numbers (0: in common), the cells of things where a question names them (or -1), and what depends on whether the
+    model can read a text (as `told_apart` has it, or 0)."""
     opened = [i for role, parts in chat.before for i in chatml.open_ids(role) + chatml.part_ids(parts, picture_tokens) + [chatml.END] + chatml.tok.encode("\n")]
     first_text = chat.opening and r.random() < .15
     trunk = opened + chatml.open_ids("user")
@@ -76,36 +77,66 @@ def branches(r, chat, picture_tokens, length):
         trunk += chatml.tok.encode(asked.question)
     trunk += chatml.part_ids(chat.opening, picture_tokens)
     ids, learn, positions, branch = list(trunk), [-100] * len(trunk), list(range(len(trunk))), [0] * len(trunk)
-    cells = [-1] * len(trunk)
+    cells, depends = [-1] * len(trunk), [0] * len(trunk)
     newline, number = chatml.tok.encode("\n"), 0
     while True:
         number += 1
-        new, labels, named = [], [], []
+        new, labels, named, reading, other = [], [], [], [], None
         for turn in range(r.choices((1, 2, 3), (10, 4, 1.5))[0] if not first_text else 3):
             given, asked = asked is not None, asked or chat.turn(r, again=turn > 0)
             text = newline + chatml.open_ids("user") if turn else []
             head = text + ([] if given else chatml.tok.encode(asked.question)) + [chatml.END] + newline + chatml.open_ids("assistant")
-            answer, learned = chatml.answer_ids(asked.answer)
+            answer, learned, spelled = chatml.answer_ids(r, asked.answer)
+            if asked.unread and not given:
+                other = told_apart(answer, spelled, chatml.answer_ids(r, asked.unread)[0], number)
+                reading = [0] * (len(new) + len(head)) + other[0]
             places = [-1] * (len(head) + len(answer))
             for end, cell in asked.named if not given else ():
                 places[len(text) + len(chatml.tok.encode(asked.question[:end])) - 1] = cell
             new, named = new + head + answer, named + places
             labels += [-100] * len(head) + learned
             asked = None
+            if other:
+                break
         if len(ids) + len(new) > length and number > 1:
             break
-        positions += range(len(trunk), len(trunk) + len(new))
-        ids += new
-        learn += labels
-        branch += [number] * len(new)
-        cells += named
+        grown = [(new, labels, named, reading or [0] * len(new))]
+        if other and r.random() < .6:
+            # The same question once more, with the answer of who cannot read.
+            before = new[:len(new) - len(answer)]
+            grown.append((before + other[1], [-100] * len(before) + other[1], [-1] * (len(before) + len(other[1])), [0] * len(before) + other[2]))
+        for add, labels, named, reading in grown:
+            positions += range(len(trunk), len(trunk) + len(add))
+            ids += add
+            learn += labels
+            branch += [number] * len(add)
+            cells += named
+            depends += reading
+            number += 1
+        number -= 1
         if first_text:
             break
-    return ids, learn, positions, branch, cells
+    return ids, learn, positions, branch, cells, depends
+
+
+# What a token of two answers is, beside the number of the first one's branch: of the printed text, or where the answers part.
+PRINTED, IF_READ, IF_NOT, MARKS = 1, 2, 3, 4
+
+
+def told_apart(answer, spelled, other, number):
+    """Of an answer with printed text and one without: (the marks of the first, the second's ids, its marks). Who cannot read
+    the text exactly is to say the second."""
+    parting = next(i for i, (a, b) in enumerate(zip(answer, other)) if a != b)
+    # What follows the text ends it.
+    printed = [s or (i > 0 and spelled[i - 1]) for i, s in enumerate(spelled)]
+    first = [number * MARKS + PRINTED if p else 0 for p in printed]
+    # The letter where the answers part decides between them, and is no sign of having read.
+    first[parting] = number * MARKS + IF_READ
+    return first, other, [number * MARKS + IF_NOT if i == parting else 0 for i in range(len(other))]
 
 
 def talk_batch(r, size, world, text=190):
-    """(pixels, labels, backgrounds), ids, learn, positions, branch, cells [rows, T], and what is at each picture token
+    """(pixels, labels, backgrounds), ids, learn, positions, branch, cells, depends [rows, T], and what is at each picture token
     (`where.TOLD`). A batch has about the tokens of `size`
     rows of one picture of 80 patches; `text` is how many of text a row has beside its pictures, at least."""
     n = r.choices(range(len(world.pictures)), world.pictures)[0]
@@ -113,7 +144,7 @@ def talk_batch(r, size, world, text=190):
     rows, cols = h // 16, w // 16
     tokens = rows * (cols + 1) - 1
     # Tools are long, so their chats are among themselves.
-    tools = n == 1 and r.random() < .04
+    tools = n == 1 and r.random() < .06
     text += 160 * tools
     size = max(3, round(size * (90 + text) / (max(n, .3) * tokens + text)))
     drawn, packed = [], []
@@ -122,7 +153,7 @@ def talk_batch(r, size, world, text=190):
         packed.append(branches(r, chats.chat(r, [s for _, s in scenes], tools), tokens, text + n * tokens))
         drawn += scenes
     T = max(len(ids) for ids, *_ in packed)
-    out = [torch.full((size, T), fill) for fill in (chatml.EOT, -100, 0, -1, -1)]
+    out = [torch.full((size, T), fill) for fill in (chatml.EOT, -100, 0, -1, -1, 0)]
     for i, parts in enumerate(packed):
         for t, part in zip(out, parts):
             t[i, :len(part)] = torch.tensor(part)

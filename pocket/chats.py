@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import asides
 import questions
 from phrases import ORDINALS, art, cap, one_of, say, vary
-from questions import Asked, about_it, ask, cannot, short
-from where import CELLS, NOWHERE
+from questions import Asked, about_it, ask, cannot, short, unread
+from where import CELLS, NOWHERE, VALUE, VALUES
 from world import COLORS, SHAPES
 
 NAME = "I am Pocket, a small built-in vision model. I can name shapes, colors, places and short text."
@@ -116,24 +116,28 @@ def tools_in_words(r):
 
 @dataclass
 class Turn:
-    """`named`: as `things_named` has it"""
+    """`named`: as `things_named` has it; `unread`: the answer of who cannot read the text, or None"""
     question: str
     answer: list                 # [(text, False: given, True: learned, "spelled": learned letter by letter)]
     skill: str
     named: list
+    unread: list | None = None
 
 
 A_COLOR = rf"\b(?:({'|'.join(COLORS)}) )?"
 A_NAME = re.compile(rf"{A_COLOR}({'|'.join(SHAPES)}|shape|object|thing|one)\b", re.IGNORECASE)
 A_PLURAL = re.compile(rf"{A_COLOR}(?:({'|'.join(SHAPES)})e?s|shapes|objects|things)\b", re.IGNORECASE)
+A_BAR = re.compile(rf"\b({'|'.join(COLORS)}) (?:bar|column)\b", re.IGNORECASE)
 PARTS = re.compile(r"\b(?:bars|columns|parts|slices|pieces|sectors|segments)\b", re.IGNORECASE)
 
 
 def things_named(question, scene):
     """Where a question names things of a scene, and their cells: NOWHERE for what is not there. What could be meant by a name
-    that several things have is not told. Where it names many, CELLS and how many there are."""
+    that several things have is not told. Where it names many, CELLS and how many there are; where a bar, VALUE and its value, if
+    that is small."""
     if scene and scene.kind in ("bars", "pie"):
-        return [(found.end(), CELLS + len(scene.values)) for found in PARTS.finditer(question)]
+        bars = [(found.end(), scene.values.get(found[1].lower(), VALUES)) for found in A_BAR.finditer(question)] if scene.kind == "bars" else []
+        return [(end, VALUE + value) for end, value in bars if value < VALUES] + [(found.end(), CELLS + len(scene.values)) for found in PARTS.finditer(question)]
     if not scene or scene.kind != "shapes" or scene.inside:
         return []
     out = []
@@ -165,14 +169,20 @@ class Chat:
         asked = about_it(r, self.scene, self.it) if again and self.it and r.random() < .6 else self.ask(r)
         self.it = asked.thing if self.scene and self.scene.kind == "shapes" else None
         question = vary(r, asked.question)
-        return Turn(question, self.pieces(r, asked), asked.skill, things_named(question, self.scene))
+        held = self.held(r, asked)
+        blind = None if held else unread(asked, self.scene)
+        return Turn(question, held or self.pieces(asked), asked.skill, things_named(question, self.scene), blind and self.pieces(blind))
 
-    def pieces(self, r, asked):
-        """The answer in its style: [(text, whether it is learned)]."""
+    def held(self, r, asked):
+        """The answer where a tool or a schema holds it to its form, or None."""
         if self.tool:
             return [('{"name": "' + self.tool + '", "arguments": ', False), *held_to_schema(r, asked), ("}", True)]
-        if not self.styled and r.random() < .07 and (asked.facts or asked.skill == "cannot tell"):
+        if not self.styled and r.random() < .16 and (asked.facts or asked.skill == "cannot tell"):
             return held_to_schema(r, asked)
+        return None
+
+    def pieces(self, asked):
+        """The answer in its style: [(text, whether it is learned)]."""
         answer = self.styled(asked) if self.styled else asked.full
         spelled = asked.spelled.upper() if self.styled is upper else asked.spelled
         if not spelled or spelled not in answer:

@@ -71,7 +71,7 @@ def round_to_f16(model):
 
 def declines(said):
     """Whether an answer is that Pocket cannot answer; test/pocket/held-out.ts has the same rule."""
-    return re.search(r"\bI (only (know|answer)|am a small built-in)", said) is not None
+    return re.search(r"\bI (only (know|answer)|cannot read|am a small built-in)", said) is not None
 
 
 def is_right(said, answer):

@@ -121,10 +121,10 @@ def export(m, folder, kind):
 
 
 def reference(m, path):
-    """What PyTorch makes of the f16 weights, digit by digit, for one picture of 112 x 80."""
+    """What PyTorch makes of the f16 weights, digit by digit, for one picture that is not scaled."""
     round_to_f16(m)
-    picture = Image.new("RGB", (112, 80), (252, 250, 249))
-    draw_shape(ImageDraw.Draw(picture), "heart", 56, 40, 30, COLORS["purple"], (252, 250, 249))
+    picture = Image.new("RGB", (176, 112), (252, 250, 249))
+    draw_shape(ImageDraw.Draw(picture), "heart", 88, 56, 42, COLORS["purple"], (252, 250, 249))
     px = torch.tensor(np.asarray(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
     msgs = [("user", [None, "What is in this image?"])]
     with torch.no_grad():
@@ -134,7 +134,7 @@ def reference(m, path):
         said = answer(m, msgs, [px])
     with open(path, "w") as f:
         json.dump({
-            "width": 112, "height": 80, "rgb": np.asarray(picture).tobytes().hex(), "question": msgs[0][1][1], "imageTokens": seen.shape[1],
+            "width": picture.width, "height": picture.height, "rgb": np.asarray(picture).tobytes().hex(), "question": msgs[0][1][1], "imageTokens": seen.shape[1],
             "embeddings": [round(v, 4) for v in seen[0].flatten().tolist()], "firstTokenLogits": [round(v, 4) for v in first.tolist()], "answer": said,
         }, f)
 

@@ -6,5 +6,5 @@ import sys
 import torch
 
 saved = torch.load(sys.argv[1], map_location="cpu")
-kept = {"model": saved["mean"], "sight": saved["sight"], "where": saved["where"]}
+kept = {"model": saved.get("mean", saved["model"]), "sight": saved["sight"], "where": saved["where"]}
 torch.save({part: {name: value.half() for name, value in state.items()} for part, state in kept.items()}, sys.argv[2])

@@ -70,8 +70,10 @@ class Layer(nn.Module):
         q = rotate(self.q(y).view(B, T, self.h, self.hd).transpose(1, 2), cos, sin)
         k = rotate(self.k(y).view(B, T, self.kv, self.hd).transpose(1, 2), cos, sin)
         v = self.v(y).view(B, T, self.kv, self.hd).transpose(1, 2)
-        # The heads that share a key read it in one product: [B * kv, heads a key * T, T].
-        a = (q.reshape(B * self.kv, -1, self.hd) @ k.reshape(B * self.kv, T, self.hd).transpose(1, 2) / math.sqrt(self.hd)).view(B, self.h, T, T)
+        # The heads that share a key read it in one product: [B * kv, heads a key * T, T]. Queries are fewer numbers to scale than
+        # scores, and their scale, an eighth, rounds nothing.
+        q = q.reshape(B * self.kv, -1, self.hd) / math.sqrt(self.hd)
+        a = (q @ k.reshape(B * self.kv, T, self.hd).transpose(1, 2)).view(B, self.h, T, T)
         if mask is not None:
             a = a + mask
         a = a.softmax(-1).to(v.dtype).reshape(B * self.kv, -1, T) @ v.reshape(B * self.kv, T, self.hd)

@@ -55,18 +55,20 @@ def drawing(r, d, img, w, h, world, ink):
 def unknown_shapes(r, d, img, w, h, world, ink):
     """Shapes that have no name in Pocket's world."""
     for i in range(r.choice((1, 1, 2, 3))):
-        s = min(w, h) * r.uniform(.18, .44)
+        s = min(w, h) * r.uniform(.18, .5)
         cx, cy, fill = r.uniform(s * .7, w - s * .7), r.uniform(s * .7, h - s * .7), jitter(COLORS[r.choice(usable_on("white"))], r)
-        t = r.randrange(7)
-        if t < 2:
-            d.polygon(points_of(cx, cy, s, r.choice((5, 6, 8)), r.uniform(0, 3)), fill=fill)
-        elif t == 2:
-            d.polygon(points_of(cx, cy, s, r.choice((6, 8, 12)), r.uniform(0, 3), .6), fill=fill)
-        elif t == 3:
-            d.pieslice([cx - s, cy - s, cx + s, cy + s], (a := r.uniform(0, 360)), a + r.choice((60, 90, 180, 270)), fill=fill)
+        t = r.randrange(9)
+        if t < 4:
+            # Those that stand straight look most like a circle.
+            n = r.choice((5, 6, 6, 7, 8, 8))
+            d.polygon(points_of(cx, cy, s, n, r.choice((0, math.pi / 2, math.pi / n, r.uniform(0, 3)))), fill=fill)
         elif t == 4:
-            d.polygon([(cx - s, cy + s * .5), (cx - s * .5, cy - s * .5), (cx + s * r.choice((1, .5)), cy - s * .5), (cx + s * .6, cy + s * .5)], fill=fill)
+            d.polygon(points_of(cx, cy, s, r.choice((6, 8, 12)), r.uniform(0, 3), .6), fill=fill)
         elif t == 5:
+            d.pieslice([cx - s, cy - s, cx + s, cy + s], (a := r.uniform(0, 360)), a + r.choice((60, 90, 180, 270)), fill=fill)
+        elif t == 6:
+            d.polygon([(cx - s, cy + s * .5), (cx - s * .5, cy - s * .5), (cx + s * r.choice((1, .5)), cy - s * .5), (cx + s * .6, cy + s * .5)], fill=fill)
+        elif t == 7:
             d.line([(cx + s * k / 40 * math.cos(k / 4), cy + s * k / 40 * math.sin(k / 4)) for k in range(40)], fill=fill, width=max(2, int(s / 9)))
         else:
             for a, b in ((-.5, 0), (.1, -.35), (.55, .05), (0, .15)):
@@ -233,7 +235,19 @@ def pattern(r, d, img, w, h, world, ink):
                 d.rectangle([i * step, j * step, (i + 1) * step, (j + 1) * step if t else h], fill=a if t < 2 else (0, 0, 0))
 
 
-DRAWERS = ((drawing, 5), (unknown_shapes, 3), (sketch, 3), (screen, 4), (diagram, 2.5), (chart_map, 2), (handwriting, 2), (long_text, 3), (other_chart, 1.5), (pattern, 1.5), (None, 3))
+@functools.cache
+def example(name):
+    return Image.open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "examples", name)).convert("RGB")
+
+
+def documented(r, d, img, w, h, world, ink):
+    """A picture of the documentation, with a little cut off: what is said of these, everybody sees."""
+    one = example(r.choice(("chart.png", "receipt.png", "screenshot.png", "mug-sold.png", "mug-returned.png")))
+    cut = [r.choice((0, r.uniform(0, .12))) * size for size in one.size * 2]
+    img.paste(one.resize((w, h), Image.BILINEAR, (cut[0], cut[1], one.width - cut[2], one.height - cut[3])))
+
+
+DRAWERS = ((drawing, 5), (documented, 1.5), (unknown_shapes, 7), (sketch, 3), (screen, 4), (diagram, 2.5), (chart_map, 2), (handwriting, 2), (long_text, 3), (other_chart, 2.5), (pattern, 1.5), (None, 3))
 
 
 def other_picture(r, w, h, world, bgname, bg):

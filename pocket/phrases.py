@@ -16,12 +16,17 @@ ASK_CAPTION = [
     f"Describe {{this|the}} {IMAGE} in {{one|a single}} sentence.", f"{{Describe|Tell me}} {{the contents|the content}} of {{this|the}} {IMAGE}.", "What have we got here?", f"{IMAGE}?", "{what u see|wats this|what dis}?",
     "Describe this image in one sentence for a search index: the main things in it, their colours, and where they are. Start with the main thing.",
     "What shape is in the image, and what colour is it?", "What {shape|object} is {this|it} and what {color|colour} {is it|does it have}?",
+    "What did I {upload|send|attach|give you}?", f"Give me {{the gist|a summary|an overview}} of {{it|this|the {IMAGE}}}.", "What's going on {here|in it|in this image}?", "{Could you|Can you|Please} say what {this|it} {is|shows}?", "{I want|I need|Give me|Write} a {caption|description|short text} {for it|of it|of this}.",
+    "What would you say {this|it} is?", "What does it look like?", "{My eyes are bad|I can't see it|Help me}. What is {this|it|shown}?", "{Anything|What is there} to see {here|in it}?", "{Describe|Tell me|Say} {it|this|what you see} in {words|your own words|a few words}.",
+    "{Name|Label|Title|Sum up} {this|it|what you see|the picture}.", "{What|How} {do|would} you call {that|it|what you see|what is shown}?", "How would you {describe|explain|sum up|title} {this|it|the scene}?", "What {could|can|may|might} {this|it|that} be?", "{What|Which things} {did I draw|have they drawn|did somebody paint|do we see} here?", "{What does one|What would a visitor|What do people} see {here|in it|on this}?"
 ]
 ASK_TEXT = [
     f"{{What text is|What words are|What is written|What is printed|What's written|What text is present}} {{in|on}} {{this|the}} {IMAGE}?", "{Read|Please read|Read out|Transcribe|Extract|Give me|OCR} the {text|words|text}.",
     f"What does {{it|this|the text|the {IMAGE}|this {IMAGE}}} say?", f"OCR {{this|the}} {IMAGE}.", f"{{Read|Transcribe|Read the text in|Extract the text from|Copy the text of}} {{this|the}} {IMAGE}.", "{What does it say|What's it say|what does it read|Read it|read this|ocr|Read this please|text?|What is written here|What does this say}",
     "{Which|What} {word|words|text|letters} {is|are} {this|here|shown|there|it}?", "What is the text?", "Can you read {this|it|the text}?", "Tell me {what it says|what is written|the text}.", f"{{Is there text|Is there any text}} {{in|on}} {{this|the}} {IMAGE}, and what does it say?",
     "Write out all text in this image exactly as it is printed, line by line from the top. Do not correct, translate, explain or add anything. Write [?] for what you cannot read.",
+    "{Can|Could} you {read|make out|tell me} {the text|what it says|what is written|the words}?", "What {do|can} you read {here|there|in it}?", "{What's|What is} the {writing|inscription|lettering|message}?",
+    "The text{, please|: what is it}?", "{Write|Type|Spell} {down|out} the {text|words|word}{ you see|}.", "{I want|I'd like} to know what {it says|is written|the text says}."
 ]
 ASK_SIGN = ["What does the sign {say|read}?", "{Read|Read me} the sign.", "What is {written|printed} on the sign?", "What sign is {this|it}?", "What's {on|written on} {the|this} sign?"]
 ASK_NUMBER = ["{What|Which} number is {this|it|shown|in the image|written here}?", "{Read|Tell me} the number.", "What is the number?"]
@@ -29,12 +34,18 @@ ASK_PRICE = ["What is the price?", "{How much|How much does it cost|How much is 
 ASK_BACKGROUND = [
     "{What color|What colour|Which color|which colour} is the background?", "{What is|What's|Tell me} the {background color|background colour|color of the background|colour of the background}?", "{What color is|What's} {behind|behind it|in the background}?",
     "Background {color|colour}?", f"{{What color is|What colour is}} the background of {{this|the}} {IMAGE}?", "What {color|colour} is it on?", "On {what|which} {color|colour} is it?", "Name the {color|colour} of the background.", "How is the background colored?",
+    "{Can you|Could you|Please} {name|tell me} the {background color|color of the background}?", "What {color|colour} {do you see|is there} behind {it|them|the shapes}?", "{What's|What is} the {color|colour} {behind|around} {it|them|the shape}?",
+    "What is the {paper|ground|backdrop|canvas}'s {color|colour}?", "The background is {what|which} {color|colour}?", "{I want to know|Do you know} {what|which} color the background {is|has}.",
+    "{Behind|Around} {the shapes|it all|all of it|the things|them all}, {what|which} {color|colour} {is it|do you see|is to be seen}?", "{What|Which} {color|colour} {was|is} {used|taken|chosen|painted} for the {background|backdrop}?", "{What|Which} {color|colour} did {I|you|somebody} {choose|take|paint|pick} for the background?", "In {what|which} {color|colour} is the background {painted|filled|printed}?"
 ]
 ASK_COUNT = [
     f"How many {{shapes|objects|things|items|figures|shapes}} {{are there|are in {{the|this}} image|do you see|can you see|are shown|are on the picture|are visible|are here|r there}}?".replace("{the|this}", "the"), "Count the {shapes|objects|things|items}.",
     "{Count|Please count|Count all|Can you count} the {shapes|objects|things}.", "How many?", "{What is the number of|Number of|Tell me the number of|Give me the count of} {shapes|objects|things}.", f"How many {{shapes|objects|things}} does {{this|the}} {IMAGE} {{have|contain|show}}?", "{shape count|count}?",
+    "How many {shapes|objects|things} {is that|are these} {altogether|overall|all told}?", "{I want|I'd like|Please give me} the number of {shapes|objects|things} {here|in it|you see}.", "How many {shapes|things|objects} would you say there are?", "How many {of them|shapes|objects} {can be seen|have been drawn|did I draw|do you find}?",
+    "{Overall|Together|So}, how many {shapes|objects|things} {are there|do you see}?", "{Could|Can|Would} you count {them|the shapes|everything|all objects}?", "What's the {total|count|sum} of {all shapes|shapes|objects}?"
 ]
 DECLINE = "I only know shapes, colors, simple charts and short printed text: for this, `oriel pull smolvlm-500m` gets a real model."
+UNREAD = "I cannot read this text: `oriel pull smolvlm-500m` gets a real model."
 
 
 def say(r, template, **names):
@@ -62,6 +73,12 @@ def typo(r, text):
     return text[:i] + r.choice((text[i + 1] + text[i], text[i + 1], text[i] * 2 + text[i + 1])) + text[i + 2:]
 
 
+BEFORE = ("Please answer: ", "Hey, ", "Please: ", "Question: ", "Tell me: ", "Hi! ", "Look at this. ", "So, ", "Quick question: ", "I have a question. ", "OK. ", "Now ", "Be honest: ", "One more: ", "Well, ", "My question is: ",
+          "Let's see. ", "Be quick. ", "Please help me. ", "I can't see well. ", "For my daughter: ", "Next: ", "And ", "Thanks. ", "I need to know: ", "If you can: ")
+AFTER = (" please?", ", please.", "??", "!", " ?", " in this image?", " here?", "? Thanks.", "? Thank you!", "? I can't tell.", "? I need it for work.", "? Just curious.", "? Be precise.", "? Answer honestly.", ", would you say?",
+         ", do you think?", ", can you tell me?", ", in your opinion?", "? I want to be sure.", "? Look closely.")
+
+
 def vary(r, q):
     """The same question as somebody else types it."""
     t = r.random()
@@ -69,13 +86,13 @@ def vary(r, q):
         q = q.lower()
     if t < .08 or .14 < t < .22:
         q = q.rstrip("?.")
-    if .22 < t < .27:
-        q = r.choice(("Please answer: ", "Hey, ", "Please: ", "Question: ", "Tell me: ", "Hi! ", "Look at this. ", "So, ")) + q
-    if .27 < t < .3:
-        q = q.rstrip("?.") + r.choice((" please?", ", please.", "??", "!", " ?", " in this image?", " here?"))
-    if .3 < t < .32:
+    if .22 < t < .3:
+        q = r.choice(BEFORE) + q
+    if .28 < t < .34:
+        q = q.rstrip("?.") + r.choice(AFTER)
+    if .34 < t < .36:
         q = q.upper()
-    if .32 < t < .36:
+    if .36 < t < .4:
         q = typo(r, q)
     if r.random() < .2:
         q = q.replace("color", "colour") if "color" in q else q.replace("colour", "color")

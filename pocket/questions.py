@@ -1,8 +1,8 @@
 """Questions about one picture, each with its full answer and its answer in a word or two."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asides
-from phrases import (ASK_BACKGROUND, ASK_CAPTION, ASK_COUNT, ASK_NUMBER, ASK_PRICE, ASK_SIGN, ASK_TEXT, DECLINE, art, cap, listing, noun, one_of, plural,
+from phrases import (ASK_BACKGROUND, ASK_CAPTION, ASK_COUNT, ASK_NUMBER, ASK_PRICE, ASK_SIGN, ASK_TEXT, DECLINE, UNREAD, art, cap, listing, noun, one_of, plural,
                      there_are)
 from prints import DISTINCT
 from world import COLORS, NOTHING_KNOWN, PLACES, SHAPES, Thing
@@ -24,9 +24,9 @@ def short(scene):
     if scene.kind in NOTHING_KNOWN:
         return "something that I cannot tell"
     if scene.kind == "text":
-        return f"the text {scene.text}"
+        return f"the text {scene.text}" if scene.text else "a text that I cannot read"
     if scene.kind == "sign":
-        return f"a {scene.things[0].color} sign that says {scene.text}"
+        return f"a {scene.things[0].color} sign that " + (f"says {scene.text}" if scene.text else "I cannot read")
     if scene.kind == "receipt":
         return f"a receipt of {len(scene.values)} goods"
     if scene.kind == "bars":
@@ -41,11 +41,22 @@ def short(scene):
     return listing([art(noun(t)) for t in things])
 
 
+def unread(asked, scene):
+    """The same question with what is true to say of a text that one cannot read, or None where nothing is read."""
+    if not asked.spelled:
+        return None
+    full, brief = UNREAD, UNREAD
+    if asked.skill == "caption" and scene:
+        blurred = replace(scene, text="")
+        full, brief = cap(caption(blurred)) + ".", cap(short(blurred)) + "."
+    return replace(asked, skill=asked.skill if asked.skill == "caption" else "cannot tell", full=full, brief=brief, spelled="", facts=None)
+
+
 def caption(scene):
     if not scene.background:
         return short(scene)
     if scene.kind == "text":
-        return f"the text {scene.text} in {scene.text_color} on a {scene.background} background"
+        return f"{short(scene)} in {scene.text_color} on a {scene.background} background"
     return f"{short(scene)} on a {scene.background} background"
 
 
@@ -54,12 +65,16 @@ def once(things, key):
     return [t for t in things if sum(key(u) == key(t) for u in things) == 1]
 
 
+ASK_CHART = ["What does {this|the} {chart|graph|diagram} {show|tell me|say}?", "{Describe|Explain|Summarize} {this|the} {chart|graph}."]
+
+
 def describe(r, scene):
     spelled, only = "" if scene.kind == "receipt" else scene.text, scene.things[0] if len(scene.things) == 1 and scene.kind == "shapes" else None
     facts = {"description": cap(caption(scene)) + "."}
     if only:
         facts |= {"shape": only.shape, "color": only.color}
-    return Asked("caption", one_of(r, ASK_CAPTION), cap(caption(scene)) + ".", cap(short(scene)) + ".", spelled, only, facts)
+    asks = ASK_CHART if scene.kind in ("bars", "pie") and r.random() < .3 else ASK_CAPTION
+    return Asked("caption", one_of(r, asks), cap(caption(scene)) + ".", cap(short(scene)) + ".", spelled, only, facts)
 
 
 def background(r, scene):
@@ -68,11 +83,16 @@ def background(r, scene):
 
 
 ASK_COLOR = ["{What color is|What colour is|Which color is|What color has|what's the color of|whats the color of} the $a?", "What is the {color|colour} of the $a?", "{Which|What} {color|colour} {is|does} the $a{| have}?",
-             "{Tell me|Name|Report|Give me|Say} the {color|colour} of the $a.", "The $a is {what|which} color?", "{Color|Colour} of the $a?", "The {color|colour} of the $a {please|is}?", "How is the $a colored?"]
+             "{Tell me|Name|Report|Give me|Say} the {color|colour} of the $a.", "The $a is {what|which} color?", "{Color|Colour} of the $a?", "The {color|colour} of the $a {please|is}?", "How is the $a colored?",
+    "{I'd like|I want} to know {what color|which colour} the $a {is|has}.", "The $a: {what|which} {color|colour}?", "{Can|Could} you {tell me|say|name} the {color|colour} of the $a?",
+    "Do you know {what|which} color the $a {is|has}?", "{And|So|Now} the $a, {what|which} {color|colour} {is it|does it have}?", "What {color|colour} did {they|you|I} {make|give|use for} the $a?",
+    "{In|With} {what|which} {color|colour} {is|was} the $a {painted|drawn|filled|printed}?", "{What|Which} {color|colour} {have they painted|did I paint|did somebody draw|would you paint} the $a?", "The $a has been {painted|drawn|filled} in {what|which} {color|colour}?"]
 ASK_ITS_COLOR = ["{What|Which} {color|colour} is {it|this|that}?", "What {color|colour} is {it|the shape|this shape|the object|this thing}?", "{Color|Colour}?", "{Report|Tell me|Name} the {color|colour}.", "What is {its|the} {color|colour}?", "{What color|what colour|which color} does {it|the shape} have?",
-                 "{Whats|what is|What's} the {color|colour}?", "And {its|the} {color|colour}?", "What {color|colour} is the {shape|thing|object|figure}?", "In {what|which} {color|colour} is {it|this}?"]
+                 "{Whats|what is|What's} the {color|colour}?", "And {its|the} {color|colour}?", "What {color|colour} is the {shape|thing|object|figure}?", "In {what|which} {color|colour} is {it|this}?", "{In|With} {what|which} {color|colour} {is|was} it {painted|drawn|filled}?"]
 ASK_ITS_SHAPE = ["{What|Which} shape is {it|this|that|shown|in the image|here}?", "What is {its|the} shape?", "What {kind|sort|type} of shape is {it|this}?", "{Name|Report|Tell me|Identify} the shape.", "{Shape|What shape|which shape}?", "What shape do you see?", "What {form|geometric shape} {is it|is this}?", "And the shape?"]
-ASK_SHAPE = ["{What|Which} shape is $a?", "What is the $a shape?", "What is the $a {thing|object|one}?", "What shape {has the color|is in|is colored} $a?", "Which {shape|object|thing} is $a?", "What is $a?", "Name the $a shape.", "What $a shape {is there|do you see}?", "What shape is the $a {one|thing|object}?"]
+ASK_SHAPE = ["{What|Which} shape is $a?", "What is the $a shape?", "What is the $a {thing|object|one}?", "What shape {has the color|is in|is colored} $a?", "Which {shape|object|thing} is $a?", "What is $a?", "Name the $a shape.", "What $a shape {is there|do you see}?", "What shape is the $a {one|thing|object}?",
+    "{Can|Could} you {tell me|say|name} {which|what} shape is $a?", "The $a {one|object|thing} is {what|which} shape?", "{I want to know|I'd like to know|Do you know} {what|which} shape {is $a|the $a one is|the $a thing has}.",
+    "What do you call the $a {thing|figure|one}?", "What's the $a {thing|one} called?", "$a is {what|which} shape?"]
 ASK_IS_COLOR = ["Is {it|this} $a?", "Is the {shape|object|thing} $a?", "Is {its|the} {color|colour} $a?", "{It is|It's} $a, right?", "Would you say it is $a?"]
 ASK_IS_SHAPE = ["Is {it|this|that} $a?", "Is the shape $a?", "Is {this|it} {really|actually} $a?", "{It is|It's} $a, right?", "Do you see $a here?", "Does it look like $a?"]
 
@@ -123,13 +143,15 @@ def is_only(r, scene):
     things = once(scene.things, lambda t: t.shape)
     if things:
         t = r.choice(things)
-        c = t.color if r.random() < .5 else r.choice(scene.things).color if r.random() < .5 else r.choice(list(COLORS))
+        c = t.color if r.random() < .45 else r.choice([u.color for u in scene.things if u.color != t.color and r.random() < .9] or list(COLORS))
         return Asked("is it", r.choice((f"Is the {t.shape} {c}?", f"Does the {t.shape} have the color {c}?", f"Is the color of the {t.shape} {c}?")), f"{'Yes' if c == t.color else 'No'}, the {t.shape} is {t.color}.",
                      "Yes" if c == t.color else "No", thing=t, facts={"yes": c == t.color})
 
 
 COUNTED = ["How many $a {are there|do you see|are in the image|can you see|are in the picture|are shown|are here}?", "Count the $a.", "{Number of|The number of|How many} $a?", "What is the number of $a?", "How many $a does the {image|picture} have?", "{Count|Tell me how many} $a{| there are}.", "How many $a {altogether|overall|exactly|now}?", "There are how many $a?",
-           "{And|So|OK,} how many $a {are there|do you see}?", "{Give me|Say|Find|Report} the {count|number|amount} of $a.", "How many of {them|these|the shapes} are $a?", "How many times do you see $a?"]
+           "{And|So|OK,} how many $a {are there|do you see}?", "{Give me|Say|Find|Report} the {count|number|amount} of $a.", "How many of {them|these|the shapes} are $a?", "How many times do you see $a?",
+    "{Can|Could|Will} you {count|tell me the number of} $a?", "{I want|I need} {to know how many $a there are|the number of $a}.", "{Altogether|Overall|Together}, how many $a {are there|do you see}?", "$a: how many?",
+    "How many $a {did I draw|have been drawn|would you say there are|can be seen}?", "{What's|What is} the {total|count|number} of $a?", "How many $a do {we|you} {have|find|get}?"]
 
 
 def count(r, scene):
@@ -141,7 +163,7 @@ def count(r, scene):
         s = r.choice(scene.things).shape if r.random() < .85 else r.choice(SHAPES)
         n = sum(u.shape == s for u in scene.things)
         return Asked("count of a kind", one_of(r, COUNTED, a=plural(2, s)), there_are(n, s), str(n), facts={"count": n})
-    if t < .93:
+    if t < .9:
         c = r.choice(scene.things).color if r.random() < .85 else r.choice(list(COLORS))
         n = sum(u.color == c for u in scene.things)
         q = one_of(r, COUNTED, a=f"{c} {r.choice(('shapes', 'shapes', 'objects', 'things'))}") if r.random() < .8 else f"How many {r.choice(('shapes', 'objects'))} are {c}?"
@@ -151,7 +173,9 @@ def count(r, scene):
     return Asked("count of a kind", one_of(r, COUNTED, a=f"{t.color} {plural(2, t.shape)}"), there_are(n, noun(t)), str(n), facts={"count": n})
 
 
-WHERE = ["Where is the $a?", "{Where's|where is} the $a {in the image|located|}?", "In {what|which} {part|corner|place} of the image is the $a?", "What is the position of the $a?", "{Locate|Find} the $a.", "Where do you see the $a?", "{Position|Place} of the $a?"]
+WHERE = ["Where is the $a?", "{Where's|where is} the $a {in the image|located|}?", "In {what|which} {part|corner|place} of the image is the $a?", "What is the position of the $a?", "{Locate|Find} the $a.", "Where do you see the $a?", "{Position|Place} of the $a?",
+    "{Tell me|Say|Can you say|Do you know|I'd like to know} where the $a is.", "{On|At} {which|what} {side|place} {is the $a|do you see the $a|can I find the $a}?", "The $a is {where|at which place|in which corner}?",
+    "Where {can I find|would I find|did I put|do I look for|should I look for} the $a?", "$a: where?", "{I'm looking for|I don't see|Show me} the $a. Where is it?", "In {what|which} {area|region|section|quarter} is the $a?"]
 AT = ["What is {at|in} the $a?", "{What|Which} shape is {at|in} the $a?", "What do you see {at|in} the $a?", "Is there something {at|in} the $a?", "What {is there|object is} {at|in} the $a?"]
 
 
@@ -177,21 +201,22 @@ def place_of(t, q):
 
 
 IS_THERE = ["Is there $a?", "Is there $a in {the|this} {image|picture}?", "Do you see $a?", "{Can you see|Can you find|Does the image have|Does the image show|Does the picture contain|Any chance there is} $a?", "{Is|is} $a {here|shown|visible|in it}?", "There is $a, right?", "Do you see $a here?",
-            "{Tell me|Check|Say} {if|whether} there is $a.", "{Is it true|Am I right} that there is $a?", "I {see|think I see} $a. Right?", "Does it {have|show|contain} $a?", "$a, is there one?", "And $a?"]
+            "{Tell me|Check|Say} {if|whether} there is $a.", "{Is it true|Am I right} that there is $a?", "I {see|think I see} $a. Right?", "Does it {have|show|contain} $a?", "$a, is there one?", "And $a?",
+    "{Not sure|Let me know|I want to know|I'd like to know|Can you tell me} if there is $a.", "{Could|Might|May} {it|this|the image} {have|show|contain} $a?", "Is $a {one of them|part of it|somewhere in it|one of the shapes}?", "Can $a be {seen|found} {here|in it|in the image}?",
+    "{Have we got|Have you got|Do we have|Did I draw} $a{| here}?", "There's $a, {isn't there|no}?", "Will I see $a {here|in it}?", "$a: {yes or no|is it there}?"]
 ARE_THERE = ["Are there any $a?", "{Are there|Do you see} $a {in the image|here|}?", "Any $a?", "{Do you see|Can you see} any $a?"]
 
 
 def yes_no(r, scene):
     t = r.choice(scene.things)
-    c, s = t.color, t.shape
-    if r.random() < .55:
-        others = [u for u in scene.things if u is not t]
-        if r.random() < .5:
-            c = r.choice(others).color if others and r.random() < .5 else r.choice(list(COLORS))
-        else:
-            s = r.choice(others).shape if others and r.random() < .5 else r.choice(SHAPES)
-    what = r.choice([f"{c} {s}", s] if r.random() < .4 else [f"{c} {s}"])
-    found = [u for u in scene.things if noun(u) == what or u.shape == what]
+    names = {noun(u) for u in scene.things} | {u.shape for u in scene.things}
+    what = noun(t) if r.random() < .75 else t.shape
+    if r.random() < .48:
+        # What is not there, though its colour and its shape are, is the hardest.
+        near = [f"{u.color} {v.shape}" for u in scene.things for v in scene.things if f"{u.color} {v.shape}" not in names]
+        while what in names:
+            what = r.choice(near) if near and r.random() < .5 else r.choice((f"{t.color} {r.choice(SHAPES)}", f"{r.choice(list(COLORS))} {t.shape}", r.choice(SHAPES)))
+    found = [u for u in scene.things if what in (noun(u), u.shape)]
     q = one_of(r, ARE_THERE, a=what + ("es" if what.endswith("s") else "s")) if r.random() < .15 else one_of(r, IS_THERE, a=art(what))
     return Asked("yes/no", q, f"Yes, there is {art(what)}." if found else f"No, there is no {what}.", "Yes" if found else "No", thing=found[0] if len(found) == 1 else None, facts={"yes": bool(found)})
 
@@ -220,14 +245,16 @@ SIDES = [("left of", "to the left of", "on the left of"), ("right of", "to the r
 
 ASK_RELATION = ["Is the $a $c the $b?", "Is the $a $d the $b?", "Does the $a stand $e the $b?", "Does the $a {lie|sit|appear} $e the $b?", "Is the $a {located|placed|positioned|shown|standing|somewhere} $c the $b?", "{Can you see|Do you see} the $a $c the $b?",
                 "The $a is $c the $b, {right|correct|yes or no|is that so}?", "{Yes or no|Please check|Tell me|Quick question|Check this}: is the $a $c the $b?", "{Is it true|Is it right|Is it correct|Am I right} that the $a is $c the $b?", "I think the $a is $c the $b. {Is that right|Am I right|Correct}?",
-                "{Check|Verify|Decide|Find out} {if|whether} the $a is $c the $b.", "Can the $a be found $c the $b?", "Seen from the $b, is the $a $c it?", "$a $c the $b?"]
+                "{Check|Verify|Decide|Find out} {if|whether} the $a is $c the $b.", "Can the $a be found $c the $b?", "Seen from the $b, is the $a $c it?", "$a $c the $b?",
+    "{Let me know|I want to know|I'd like to know|I wonder} {if|whether} the $a is $c the $b.", "The $a is $c the $b, {or is it|no|or not|don't you think|isn't that so|wouldn't you say|does it not seem}?", "{Do you agree|Can you confirm|Do you think|Do you find} that the $a is $c the $b?",
+    "{Right or wrong|Yes or no|Fact check}: the $a is $c the $b.", "{And|So|Now} is the $a $c the $b?", "If I look at the $b, is the $a $c it?"]
 
 
 def relation(r, scene):
     if scene.inside:
         inner, outer = scene.things[1], scene.things[0]
         if r.random() < .7:
-            q = one_of(r, ["What is {inside|in|within} the $a?", "{What|Which} shape is {inside|in} the $a?", "What do you see {inside|in} the $a?", "What does the $a contain?"], a=r.choice((outer.shape, noun(outer))))
+            q = one_of(r, ["What is {inside|in|within} the $a?", "{What|Which} shape is {inside|in} the $a?", "What do you see {inside|in} the $a?", "What does the $a contain?", "{Tell me|Say|I'd like to know} what is {inside|in} the $a.", "What has the $a {inside|in its middle}?", "Is there something {inside|in} the $a? What?", "What is the $a {around|holding}?"], a=r.choice((outer.shape, noun(outer))))
             return Asked("inside", q, f"{cap(art(noun(inner)))} is inside the {outer.shape}.", cap(noun(inner)), thing=inner)
         a, b = r.sample((inner, outer), 2)
         return Asked("inside", f"Is the {noun(a)} inside the {noun(b)}?", f"{'Yes' if a is inner else 'No'}, the {noun(a)} is {'' if a is inner else 'not '}inside the {noun(b)}.", "Yes" if a is inner else "No")
@@ -235,7 +262,9 @@ def relation(r, scene):
     if len(things) > 1:
         a, b = r.sample(things, 2)
         sides = list(zip(SIDES, (a.cell % 3 < b.cell % 3, a.cell % 3 > b.cell % 3, a.cell // 3 < b.cell // 3, a.cell // 3 > b.cell // 3)))
-        (words, yes) = r.choice([side for side in sides if side[1]]) if r.random() < .3 else r.choice(sides)
+        # Things above each other are neither left nor right of each other, though one may stand a little to a side.
+        level = sides[:2] if a.cell % 3 == b.cell % 3 else sides[2:] if a.cell // 3 == b.cell // 3 else []
+        (words, yes) = r.choice(level) if level and r.random() < .6 else r.choice([side for side in sides if side[1]]) if r.random() < .4 else r.choice(sides)
         x, y = (noun(t) if r.random() < .5 or sum(u.shape == t.shape for u in scene.things) > 1 else t.shape for t in (a, b))
         q = one_of(r, ASK_RELATION, a=x, b=y, c=r.choice(words), d=words[0], e=words[1] if words[0].endswith("of") else words[0])
         return Asked("relation", q,
@@ -257,7 +286,7 @@ def largest(r, scene):
     if scene.odd is not None:
         which, t = ("largest", scene.things[scene.odd]) if scene.odd_is_large else ("smallest", scene.things[scene.odd])
         other = {"largest": "{largest|biggest|largest}", "smallest": "{smallest|littlest|smallest}"}[which]
-        q = one_of(r, [f"{{Which|What}} {{shape|object|one}} is the {other}?", f"What is the {other} {{shape|object|thing}}?", f"Which is the {other}?", f"Name the {other} shape."])
+        q = one_of(r, [f"{{Which|What}} {{shape|object|one}} is the {other}?", f"What is the {other} {{shape|object|thing}}?", f"Which is the {other}?", f"Name the {other} shape.", f"{{Find|Identify|Show me|Give me}} the {other} {{shape|object|one}}.", f"{{Of these|Among them|Here}}, {{which|what}} is the {other}?", f"{{Which|What}} {{color|shape}} is the {other} {{one|thing}}?", f"{{Can you tell me|I want to know}} which {{shape|one|object}} is the {other}."])
         return Asked("size", q, f"The {noun(t)} is the {which}.", cap(noun(t)), thing=t, facts={"shape": t.shape, "color": t.color})
 
 
@@ -296,7 +325,7 @@ def no_shapes(r, scene):
 def how_many_parts(r, scene):
     n, word = len(scene.values), "bar" if scene.kind == "bars" else "part"
     words = ("bars", "bars", "columns") if scene.kind == "bars" else ("parts", "slices", "pieces", "sectors", "segments")
-    return Asked("chart count", one_of(r, ["How many $a {are there|do you see|does it have|does the chart have|are in the chart}?", "Count the $a.", "{How many|Number of} $a?", "How many $a {altogether|overall|are shown|are drawn here}?", "{Give me|Tell me|Say|Report} {the number of $a|how many $a there are}.", "There are how many $a?", "{And|So} how many $a?"], a=r.choice(words)), there_are(n, word), str(n), facts={"count": n})
+    return Asked("chart count", one_of(r, ["How many $a {are there|do you see|does it have|does the chart have|are in the chart}?", "Count the $a.", "{How many|Number of} $a?", "How many $a {altogether|overall|are shown|are drawn here}?", "{Give me|Tell me|Say|Report} {the number of $a|how many $a there are}.", "There are how many $a?", "{And|So} how many $a?", "{Can you|Could you|Please} count the $a?", "{I want|I'd like} to know how many $a {there are|it has}.", "How many $a {did they draw|make up the chart|is that|do you get}?"], a=r.choice(words)), there_are(n, word), str(n), facts={"count": n})
 
 
 def extreme_part(r, scene):
@@ -306,14 +335,14 @@ def extreme_part(r, scene):
         word, names, most, least = "part", ("part", "slice", "piece", "sector"), ("largest", "largest", "biggest"), ("smallest", "smallest", "littlest")
     up = r.random() < .55
     c = (max if up else min)(scene.values, key=scene.values.get)
-    q = one_of(r, ["{Which|What} $b is {the $a|$a}?", "{Which|What} {color|colour} {is|has} the $a $b?", "What is the $a $b?", "The $a $b is which color?", "Name the $a $b.", "{Which|What} {color|colour} is the $a $b?", "{Find|Identify|Show me|Report} the $a $b.", "{And|So} {which|what} is the $a $b?", "{Which|What} {color|colour} does the $a $b have?", "Which of them is the $a?"], a=r.choice(most if up else least), b=r.choice(names))
+    q = one_of(r, ["{Which|What} $b is {the $a|$a}?", "{Which|What} {color|colour} {is|has} the $a $b?", "What is the $a $b?", "The $a $b is which color?", "Name the $a $b.", "{Which|What} {color|colour} is the $a $b?", "{Find|Identify|Show me|Report} the $a $b.", "{And|So} {which|what} is the $a $b?", "{Which|What} {color|colour} does the $a $b have?", "Which of them is the $a?", "{Among|From} the $bs, {which|what} is the $a?", "Can you {name|tell me|find} the $a $b?", "{I want to know|Do you know} which $b is the $a.", "{I need|Give me} the color of the $a $b."], a=r.choice(most if up else least), b=r.choice(names))
     return Asked("chart", q, f"The {c} {word} is the {(most if up else least)[0]}.", cap(c), facts={"color": c})
 
 
 def part_value(r, scene):
     if scene.kind == "bars":
         c = r.choice(list(scene.values))
-        q = one_of(r, ["What is the value of the $a {bar|column}?", "{How high|How tall|How much} is the $a bar?", "What value {has|does} the $a bar{| have}?", "The $a bar {shows|is at} {what|which} value?", "Value of the $a bar?", "What number is the $a bar?", "{Read|Give me|Find|Report} the value of the $a bar.", "{How big|How large|How long} is the $a bar?", "{And|So} the $a bar?", "Which value is the $a bar's?"], a=c)
+        q = one_of(r, ["What is the value of the $a {bar|column}?", "{How high|How tall|How much} is the $a bar?", "What value {has|does} the $a bar{| have}?", "The $a bar {shows|is at} {what|which} value?", "Value of the $a bar?", "What number is the $a bar?", "{Read|Give me|Find|Report} the value of the $a bar.", "{How big|How large|How long} is the $a bar?", "{And|So} the $a bar?", "Which value is the $a bar's?", "{Can you|Could you} {read|tell me} the {value|height} of the $a bar?", "{I want|I'd like} to know the value of the $a bar.", "The $a bar{, what value|, how high| is how high}?", "{What|Which} number {belongs to|goes with} the $a bar?", "{At what|At which} value is the $a bar?", "What's the $a bar's {value|height|number}?"], a=c)
         return Asked("chart value", q, f"The value of the {c} bar is {scene.values[c]}.", str(scene.values[c]), facts={"value": scene.values[c]})
 
 
@@ -328,7 +357,7 @@ def compare_parts(r, scene):
 
 def kind_of_chart(r, scene):
     name = "bar chart" if scene.kind == "bars" else "pie chart"
-    return Asked("chart kind", r.choice(("What kind of chart is this?", "What type of chart is it?", "Which chart is this?", "Is this a bar chart or a pie chart?")), f"It is a {name}.", cap(name), facts={"kind": scene.kind.rstrip("s")})
+    return Asked("chart kind", one_of(r, ("What kind of chart is this?", "What type of chart is it?", "Which chart is this?", "What sort of {chart|graph|plot} {is it|do you see}?", "Is this a bar chart or a pie chart?")), f"It is a {name}.", cap(name), facts={"kind": scene.kind.rstrip("s")})
 
 
 def sign_color(r, scene):
@@ -354,12 +383,12 @@ def cannot(question):
 
 
 ABOUT = {
-    "shapes": [(describe, 4), (color, 9), (shape, 4), (count, 11), (place, 8), (yes_no, 5), (relation, 13), (beside, 2.5), (largest, 2), (is_only, 3), (background, 1), (colors, 1), (shapes, 1), (no_text, .7), (aside, 3)],
-    "text": [(read, 9), (describe, 2.5), (text_color, 1), (says, .6), (background, .6), (aside, .7), (no_shapes, .2)],
-    "bars": [(extreme_part, 4), (part_value, 4), (how_many_parts, 3), (compare_parts, 2), (describe, 1), (kind_of_chart, .4), (background, .3), (aside, .7)],
-    "sign": [(read, 5), (sign_color, 1.5), (describe, 1.5), (background, .5), (aside, .5)],
+    "shapes": [(describe, 5), (color, 8), (shape, 4), (count, 14), (place, 7), (yes_no, 13), (relation, 15), (beside, 2.5), (largest, 3.5), (is_only, 5), (background, 2.5), (colors, 1), (shapes, 1), (no_text, .7), (aside, 6.5)],
+    "text": [(read, 9), (describe, 2.5), (text_color, 1), (says, .6), (background, .6), (aside, 1.2), (no_shapes, .2)],
+    "bars": [(extreme_part, 4), (part_value, 8), (how_many_parts, 3), (compare_parts, 2), (describe, 1), (kind_of_chart, .4), (background, .3), (aside, 1.4)],
+    "sign": [(read, 5), (sign_color, 1.5), (describe, 1.5), (background, .5), (aside, 1)],
     "receipt": [(total, 4), (price, 3), (describe, 1), (aside, .5)],
-    "pie": [(extreme_part, 4), (how_many_parts, 3), (compare_parts, 2), (describe, 1), (kind_of_chart, .4), (background, .3), (aside, .7)],
+    "pie": [(extreme_part, 4), (how_many_parts, 3), (compare_parts, 2), (describe, 1), (kind_of_chart, .4), (background, .3), (aside, 1.4)],
 }
 
 
@@ -379,6 +408,9 @@ def ask(r, scene):
     """One question about one picture, of a kind that its scene allows."""
     if scene.kind in NOTHING_KNOWN:
         return cannot(asides.about_anything(r))
+    if scene.odd is not None and r.random() < .2:
+        # Few scenes have one.
+        return largest(r, scene)
     makers, weights = zip(*ABOUT[scene.kind])
     while True:
         asked = r.choices(makers, weights)[0](r, scene)

@@ -14,6 +14,7 @@ COLOR_NAMES = list(COLORS)
 SLOTS = 4                                                   # of a patch, side by side: each may hold the middle of a letter
 KINDS_OF_LABELS = ("shape", "color", "centre", *["letter"] * SLOTS, "nth letter")
 CLASSES = (len(SHAPES) + 2, len(COLORS) + 1, 2, LONGEST + 2)
+LETTERS_AT = slice(3, 3 + SLOTS)                            # of the kinds
 LETTERS, READER = len(CHARACTERS) + 1, 96
 WEIGHTS = (1., 1., .6, *[.6] * SLOTS, .5)
 # Of what is not there, beside what is: most slots have no letter.
@@ -52,10 +53,10 @@ class Sight(nn.Module):
             right.setdefault(kind, []).append((said == y)[full].float().mean().item() if full.any() else math.nan)
         told = {kind: sum(shares) / len(shares) for kind, shares in right.items()}
         told["background"] = (background.argmax(-1) == backgrounds)[asked].float().mean().item()
-        texts = labels[..., 3:3 + SLOTS].flatten(1)
+        texts = labels[..., LETTERS_AT].flatten(1)
         # A page of letters is no text to read.
         written = (texts > 0).any(1) & (labels[..., -1] != NOT_ASKED).all(1)
-        told["read"] = (best[..., 3:3 + SLOTS].flatten(1) == texts).all(1)[written].float().mean().item() if written.any() else math.nan
+        told["read"] = (best[..., LETTERS_AT].flatten(1) == texts).all(1)[written].float().mean().item() if written.any() else math.nan
         return loss, told
 
 

@@ -24,17 +24,17 @@ import torch.nn.functional as F
 
 import chatml
 import progress
-from batches import Batches, sight_batch, talk_batch
+from batches import IF_NOT, IF_READ, MARKS, PRINTED, Batches, sight_batch, talk_batch
 from model import Pocket
 from muon import Muon
-from sight import Sight
+from sight import LETTERS_AT, Sight
 from team import Team
 from where import Where
 from world import World
 
 ONE = dict(shapes=(1,), nested=0, sized=0, rough=.1)
 #                kinds: shapes, text, bars, pie, photo, sign, receipt, other
-ALONE, SIGHT, TEXT, READ = (1, 0, 0, 0, 0, 0, 0, 0), (60, 24, 4, 0, 4, 4, 0, 4), (14, 70, 2, 0, 2, 10, 0, 2), (34, 44, 4, 2, 2, 8, 1, 5)
+ALONE, SIGHT, TEXT, READ = (1, 0, 0, 0, 0, 0, 0, 0), (60, 24, 4, 0, 4, 4, 0, 4), (16, 62, 4, 2, 3, 9, 0, 4), (34, 44, 4, 2, 2, 8, 1, 5)
 STAGES = {
     "first": (False, World(kinds=ALONE, big=1, middle=1, backgrounds=(1, 0, 0, 0, 0, 0), wide=0, small=1, **ONE)),
     "second": (False, World(kinds=ALONE, big=.8, middle=.6, wide=0, small=1, **ONE)),
@@ -45,8 +45,8 @@ STAGES = {
     "one": (True, World(kinds=(84, 4, 0, 0, 6, 0, 0, 6), pictures=(.2, 14, 0, 0, 0), wide=0, small=.6, **ONE)),
     "talk": (True, World(kinds=(76, 8, 4, 2, 5, 0, 0, 5), shapes=(5, 5, 4, 3, 1.2, 1, 1, 1, 1), rough=.15, pictures=(.5, 12, 3, 1, .5), wide=.1, small=.4)),
     "read": (True, World(kinds=READ, pictures=(.3, 14, 1.5, .5), wide=.5)),
-    "things": (True, World(kinds=(60, 6, 11, 7, 2, 3, 1, 8), wide=.1, one_color=.25)),
-    "world": (True, World(one_color=.15)),
+    "things": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(58, 6, 11, 7, 2, 3, 1, 8), wide=.1, one_color=.2, sized=.3, pictures=(1.2, 16, 2, .8, .3, .1, .1, .05, .05))),
+    "world": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(50, 14, 12, 5, 2, 5, 1, 10), wide=.2, one_color=.2, sized=.3)),
 }
 
 
@@ -67,17 +67,32 @@ class Trainee:
         vectors = [q for q in self.params if q.dim() <= 1]
         self.muon = Muon([{"params": matrices}], lr, team)
         self.adamw = torch.optim.AdamW([{"params": tables, "weight_decay": .05}, {"params": vectors, "weight_decay": 0}], lr=lr, betas=(.9, .97))
-        self.mean, self.heads_only = {}, 0
+        self.mean, self.heads_only, self.held = {}, 0, None
 
     def load(self, saved):
         self.model.load_state_dict(saved["model"])
         self.mean = {k: v.float().clone() for k, v in saved.get("mean", saved["model"]).items()}
         for name in ("sight", "where"):
             if name in saved:
-                getattr(self, name).load_state_dict(saved[name])
+                # A head that was added since begins anew.
+                getattr(self, name).load_state_dict(saved[name], strict=False)
         if "sight" not in saved and not self.speak:
             # What the model has learned must not be spoiled by heads that know nothing yet.
             self.heads_only = 150
+
+    def hold(self, saved):
+        """What these weights see in pictures without text is to stay, since the other half speaks of it."""
+        self.held = Pocket().to(self.device)
+        self.held.load_state_dict(saved.get("mean", saved["model"]))
+
+    def off(self, pixels, labels, patches):
+        """How far it sees other things in pictures without text than it did, as a share of their variance; None: all have text."""
+        plain = ~(labels[..., LETTERS_AT] > 0).flatten(1).any(1)
+        if not plain.any():
+            return None
+        with torch.no_grad(), self.autocast():
+            before = self.held.see(pixels[plain])
+        return F.mse_loss(patches[plain], before) / before.var()
 
     def state(self):
         return {name: getattr(self, name).state_dict() for name in ("model", "sight", "where", "muon", "adamw")} | {"mean": self.mean}
@@ -124,11 +139,14 @@ class Trainee:
             sight, right = self.sight.loss(patches, labels, backgrounds)
             told |= {"sight": sight.item()} | right
             total = sight * (.4 if self.speak else 1)
+            if self.held and (off := self.off(pixels, labels, patches)) is not None:
+                told["off"] = off.item()
+                total = total + 2 * off
             seen = self.model.with_breaks(patches, pixels.shape[2] // 16, pixels.shape[3] // 16)
         if not self.speak:
             return total, told
-        ids, learn, positions, branch, cells = (x.to(self.device) for x in chat)
-        ids, target, positions, branch, cells = ids[:, :-1], learn[:, 1:], positions[:, :-1], branch[:, :-1], cells[:, :-1]
+        ids, learn, positions, branch, cells, depends = (x.to(self.device) for x in chat)
+        ids, target, positions, branch, cells, depends = ids[:, :-1], learn[:, 1:], positions[:, :-1], branch[:, :-1], cells[:, :-1], depends[:, 1:]
         keep, places, names = target != -100, ids == chatml.IMG, cells >= 0
         found = []
 
@@ -140,13 +158,33 @@ class Trainee:
 
         with self.autocast():
             logits = self.model(ids, seen, places if seen is not None else None, keep, positions, mask_of(branch), between)
-        target = target[keep]
-        spoken = F.cross_entropy(logits.float(), target)
-        told |= {"loss": spoken.item(), "token": (logits.argmax(1) == target).float().mean().item()}
+        target, right = target[keep], logits.argmax(1) == target[keep]
+        weights, can_read = weights_of(depends, keep, right)
+        spoken = (F.cross_entropy(logits.float(), target, reduction="none") * weights).sum() / weights.sum()
+        told |= {"loss": spoken.item(), "token": right.float().mean().item(), "reads": can_read}
         for weight, (where, right) in found:
             total = total + weight * where
             told |= right
         return total + spoken, told
+
+
+IN_DOUBT = 1.5                                              # what a wrong reading costs, in declined ones that were right
+
+
+def weights_of(depends, keep, right):
+    """What each learned token weighs, [kept], and the share of texts that the model reads. `depends` [B, T] as of
+    `batches.told_apart`; `keep` [B, T] where something is learned, `right` [kept] whether it is said already. Where all of a
+    text is said as it should be, given what comes before, it is read: the answer with it is learned there, else the one
+    without."""
+    rows = torch.arange(len(depends), device=depends.device)[:, None] * depends.max().add(1)
+    mark, text = depends[keep] % MARKS, (rows + depends // MARKS)[keep]
+    missed = torch.zeros(int(text.max()) + 1 if len(text) else 1, device=depends.device)
+    missed.index_add_(0, text, ((mark == PRINTED) & ~right).float())
+    is_read = missed[text] == 0
+    weights = torch.where((mark == IF_READ) & ~is_read | (mark == IF_NOT) & is_read, 0., 1.)
+    weights[(mark == IF_NOT) & ~is_read] = IN_DOUBT
+    asked = mark == IF_READ
+    return weights, is_read[asked].float().mean().item() if asked.any() else math.nan
 
 
 def mask_of(branch):
@@ -182,6 +220,7 @@ def main():
     p.add_argument("minutes", type=float)
     p.add_argument("--from", dest="start", default="last.pt")
     p.add_argument("--to", default="last.pt")
+    p.add_argument("--hold", help="weights that go on seeing the same in pictures without text, while the vision half learns alone")
     p.add_argument("--lr", type=float, default=5e-4)
     p.add_argument("--end", type=float, default=.03, help="the last learning rate, as a share of the first")
     p.add_argument("--batch", type=int, default=32, help="pictures a step")
@@ -209,6 +248,8 @@ def train(team, o):
         step, spent = ours["step"], ours["spent"]
     elif os.path.exists(o.start):
         t.load(torch.load(o.start, map_location=t.device))
+    if o.hold:
+        t.hold(torch.load(o.hold, map_location=t.device))
     data = Batches(talk_batch if speak else sight_batch, o.batch // team.size, world)
     batches = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=o.workers, prefetch_factor=8))
     curve, waited = Curve(o.curve), 0.

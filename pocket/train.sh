@@ -1,12 +1,14 @@
 #!/bin/sh
 # Trains Pocket, each stage from the last one's weights.
 #   sh train.sh          from nothing: 13 hours on two cores
-#   sh train.sh on       on from begun.pt, which knows most but texts: 7 hours
+#   sh train.sh on       on from begun.pt, which knows most but texts: 7 hours. `mix.py` with begun.pt brings back what it forgets
 #   sh train.sh export   writes what either has come to, also while it runs
 # Stopped at any moment and started again, it goes on where it was. SHARE=0.1 takes a tenth of the time.
 set -e
 cd "$(dirname "$0")"
 export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0
+# glibc gives the memory of each large tensor back at once, and the kernel clears it anew: a third of the time.
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=20000000000 GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 PYTHON=${PYTHON:-python3}
 SHARE=${SHARE:-1}
 last=
@@ -40,7 +42,7 @@ else
 fi
 # Before "read", the halves do not fit.
 [ "$1" = on ] || stage glyphs 35 --batch 24 --lr 2e-3 --end .5
-stage words 45 --batch 32 --lr 1.5e-3 --end .3
-stage lines 30 --batch 32 --lr 1e-3 --end .3
+stage words 45 --batch 32 --lr 1.5e-3 --end .3 --hold "$last"
+stage lines 30 --batch 32 --lr 1e-3 --end .3 --hold "$last"
 stage read 40 --batch 20 --lr 1.2e-3 --end .8
 stage world 300 --batch 20 --lr 1e-3 --end .01

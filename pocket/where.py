@@ -3,7 +3,8 @@
 Read at the picture tokens after its second layer, it must know the row, the column, the number of the picture, how many
 things began so far, and at a thing how many of its colour and of its shape there were: counting then is to look at the
 last one. Read after its fourth layer where a question names a thing, it must know where that is, or
-that it is nowhere: a relation then is to compare two places. Where it names many, it must know how many."""
+that it is nowhere: a relation then is to compare two places. Where it names many, it must know how many, and where a bar,
+its value."""
 import torch.nn as nn
 import torch.nn.functional as F
 
@@ -13,7 +14,9 @@ MOST_ROWS, MOST_COLS, MOST = 16, 51, 9
 # Rows, columns and the break after them, pictures, things so far, and of them those of this colour and of this shape.
 CLASSES = (MOST_ROWS, MOST_COLS, 8, MOST + 1, MOST + 1, MOST + 1)
 TOLD = ("row", "column", "picture", "so far", "so far of colour", "so far of shape")
-CELLS, NOWHERE, COUNTS = 10, 9, MOST + 1
+CELLS, NOWHERE, COUNTS, VALUES = 10, 9, MOST + 1, 11
+# Names of bars are told after those of cells and counts.
+VALUE = CELLS + COUNTS
 
 
 class Where(nn.Module):
@@ -21,6 +24,7 @@ class Where(nn.Module):
         super().__init__()
         self.read = nn.Linear(width, sum(CLASSES))
         self.named = nn.Linear(width, CELLS + COUNTS)
+        self.value = nn.Linear(width, VALUES)
 
     def loss(self, x, truth):
         """x [tokens, width], truth [tokens, kinds]. Gives the loss and the shares that were right."""
@@ -35,10 +39,12 @@ class Where(nn.Module):
         return loss, told
 
     def loss_of_names(self, x, named):
-        """x [names, width], named [names]: the cell of what each of them names, or CELLS and how many there are."""
-        places, counts = self.named(F.layer_norm(x.float(), x.shape[-1:])).split((CELLS, COUNTS), 1)
+        """x [names, width], named [names]: the cell of what each of them names, CELLS and how many there are, or VALUE and the
+        value of a bar."""
+        x = F.layer_norm(x.float(), x.shape[-1:])
+        places, counts = self.named(x).split((CELLS, COUNTS), 1)
         loss, told = 0, {}
-        for kind, logits, which, y in (("named", places, named < CELLS, named), ("counted", counts, named >= CELLS, named - CELLS)):
+        for kind, logits, which, y in (("named", places, named < CELLS, named), ("counted", counts, (named >= CELLS) & (named < VALUE), named - CELLS), ("valued", self.value(x), named >= VALUE, named - VALUE)):
             if which.any():
                 loss = loss + F.cross_entropy(logits[which], y[which])
                 told[kind] = (logits.argmax(1) == y)[which].float().mean().item()

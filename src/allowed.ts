@@ -4,7 +4,7 @@ type Issue = z.core.$ZodIssue
 
 /** What is allowed instead of what a schema has refused, as a predicate: `must be at least 1`. */
 export function allowed(issue: Issue): string {
-  if (!unspecific.test(issue.message)) return issue.message
+  if (saysWhatIsAllowed(issue)) return issue.message
   switch (issue.code) {
     case 'invalid_type':
       return `must be ${article(issue.expected)}`
@@ -33,8 +33,9 @@ function allowedByUnion(issue: Extract<Issue, { code: 'invalid_union' }>): strin
   return types.length === 0 ? 'has a type that is not allowed' : `must be ${either([...new Set(types)])}`
 }
 
-/** Zod's default messages. */
-const unspecific = /^(Invalid|Too small|Too big|Unrecognized)\b/
+/** Whether the schema has a message of its own, not one of Zod's. */
+export const saysWhatIsAllowed = ({ message }: Issue): boolean =>
+  !/^(Invalid|Too small|Too big|Unrecognized)\b/.test(message)
 
 const either = (words: readonly string[]): string =>
   words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`

@@ -7,6 +7,10 @@ export function parseJson(text: string): unknown {
   }
 }
 
+/** JSON without the two characters at which some readers, as `readline` of Node 24, also end a line. */
+export const jsonLine = (value: unknown): string =>
+  JSON.stringify(value).replace(/[\u2028\u2029]/g, (one) => (one === '\u2028' ? '\\u2028' : '\\u2029'))
+
 /** Bounds of a client's JSON that is walked through by recursion, or while everybody waits. */
 export const mostJson = { depth: 128, containers: 20_000 } as const
 

@@ -135,9 +135,9 @@ export async function downloadDataset(id: string, flags: DatasetFlags & { output
   if (flags.output === '-') return pipeline(bytes, process.stdout, { end: false })
   // The name is the server's: it stays in this folder.
   const target = flags.output ?? path.basename(name)
-  const partial = `${target}.part`
+  const partial = `${target}.${process.pid}.part`
   try {
-    await pipeline(bytes, createWriteStream(partial, { flags: flags.output === undefined ? 'wx' : 'w' }))
+    await pipeline(bytes, createWriteStream(partial))
     if (flags.output === undefined && (await isThere(target)))
       throw new OrielError('conflict', `${target} exists. Name another file with --output.`)
     await rename(partial, target)

@@ -47,6 +47,9 @@ function explained(error: Error & { code?: unknown; path?: unknown; syscall?: un
   }
   if (/Out of memory|allocation failed/i.test(error.message))
     return `There is not enough memory (${firstLine(error)}). End other programs, or raise the limit of the container.`
+  // What `fetch` throws when a response breaks off.
+  if (error instanceof TypeError && error.message === 'terminated')
+    return 'The server closed the connection before its answer was complete. Repeat the command.'
   if (/dlopen|Failed to load shared library|invalid ELF|wrong ELF|image not found|GLIBC/i.test(error.message))
     return `A native library cannot be loaded (${firstLine(error)}). Install Oriel again on this machine: npm i -g oriel, or npm ci in a clone.`
   return undefined

@@ -1,4 +1,6 @@
+import { fileURLToPath } from 'node:url'
 import { Command, Option } from 'commander'
+import { packageFile } from '../places.ts'
 import { version } from '../version.ts'
 import { addAccountCommands } from './account-commands.ts'
 import { addDatasetCommands } from './dataset-commands.ts'
@@ -85,6 +87,7 @@ export function createProgram(): Command {
     .option('--insecure', 'let other machines use the server without API keys')
     .option('--strict', 'refuse unknown parameters instead of listing them in a response header')
     .allowExcessArguments()
+    .addHelpText('after', serveHelp)
     .action(async (options, { args: [word] }: Command) => {
       // `serve` is the default, so every unknown word arrives here.
       if (word !== undefined) throw otherwise(word, program)
@@ -269,6 +272,12 @@ function complaint(text: string, command: Command): string {
   const hint = hints.map((line) => line.replace(/^\((.*)\)$/, '$1'))
   return [sentence, ...hint, `\`${['oriel help', ...wordsOf(command)].join(' ')}\` describes the command.`].join(' ')
 }
+
+const serveHelp = `
+Every setting can be in the file of --config, and most can be environment
+variables, such as ORIEL_PORT=8081. A flag wins over a variable, and a variable
+over the file. All of them are described in this file:
+  ${fileURLToPath(packageFile('oriel.schema.json'))}`
 
 const askHelp = `
 What is a file, a folder or a URL is asked about; the other word is the question. The order does not matter:

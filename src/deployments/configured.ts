@@ -142,12 +142,12 @@ export class ConfiguredDeployments implements Configured {
 
   async remove(account: string, id: string, { purge = false, force = false } = {}): Promise<void> {
     const { record } = this.show(account, id)
-    const users = this.#running.get(keyOf(record))?.deployment.users ?? 0
+    const users = this.#running.get(placeOf(record))?.deployment.users ?? 0
     if (record.deleted === null && users > 0 && !force) throw inUse(id, users)
     if (purge) await this.#opened.purge(record)
     else if (record.deleted === null)
       await this.#opened.change(record, (before) => ({ ...before, replicas: 0, deleted: Date.now() }))
-    this.#retire(keyOf(record))
+    this.#retire(placeOf(record))
   }
 
   async restore(account: string, id: string): Promise<DeploymentStatus> {
@@ -172,7 +172,7 @@ export class ConfiguredDeployments implements Configured {
 
   /** @throws OrielError `not_found`, or what is wrong with the files of its model */
   async deployed(record: DeploymentRecord): Promise<Deployment> {
-    const key = keyOf(record)
+    const key = placeOf(record)
     const before = this.#running.get(key)?.deployment
     if (before?.active) return before
     const card = await this.#options.find(record.model)
@@ -187,7 +187,7 @@ export class ConfiguredDeployments implements Configured {
 
   /** undefined while it has no replicas, and has had none. */
   runningOf(record: DeploymentRecord): Deployment | undefined {
-    return this.#running.get(keyOf(record))?.deployment
+    return this.#running.get(placeOf(record))?.deployment
   }
 
   get deployments(): Deployment[] {
@@ -214,7 +214,7 @@ export class ConfiguredDeployments implements Configured {
         await this.#options.onReload()
       }
       for (const record of this.#opened.list()) if (record.deleted === null) await this.#hold(record)
-      const live = new Set(this.records(() => true).map(keyOf))
+      const live = new Set(this.records(() => true).map(placeOf))
       for (const key of this.#running.keys()) if (!live.has(key)) this.#retire(key)
     } catch (error) {
       this.#options.log.error({ error: String(error) }, 'the deployments could not be read')
@@ -225,13 +225,13 @@ export class ConfiguredDeployments implements Configured {
 
   /** Holds a deployment to its record, and keeps what its load has led to. */
   async #hold(record: DeploymentRecord): Promise<DeploymentStatus> {
-    const key = keyOf(record)
+    const key = placeOf(record)
     try {
       const known = this.#running.get(key)?.deployment
       // Without replicas nothing depends on the files of its model.
       const deployment = known !== undefined && record.replicas === 0 ? known : await this.deployed(record)
-      // No engine may start behind the others that are closed.
-      if (this.#isClosed) return this.#statusOf(record)
+      // No engine may start behind the others that are closed, nor for a record that somebody has changed meanwhile.
+      if (this.#isClosed || !this.#opened.isCurrent(record)) return this.#statusOf(record)
       const running = this.#running.get(key)
       if (running !== undefined && running.appliedAt !== record.updated) {
         running.appliedAt = record.updated
@@ -263,7 +263,7 @@ export class ConfiguredDeployments implements Configured {
   }
 
   #statusOf(record: DeploymentRecord): DeploymentStatus {
-    const key = keyOf(record)
+    const key = placeOf(record)
     const deployment = this.#running.get(key)?.deployment
     const replicas = deployment?.counts ?? { ...nothing, pending: record.deleted === null ? record.replicas : 0 }
     const error = this.#faults.get(key) ?? deployment?.failure
@@ -294,6 +294,9 @@ export class ConfiguredDeployments implements Configured {
     if (own + others > budget) throw doNotFit(wanted, own, others, budget)
   }
 }
+
+/** Where a deployment runs. One that was deleted may still stop while another of its name, of another model, starts. */
+const placeOf = (record: DeploymentRecord): string => `${keyOf(record)} ${record.model}`
 
 function stateOf(
   { deleted, replicas: desired }: DeploymentRecord,

@@ -117,6 +117,8 @@ export class Deployment {
     // Those that somebody asks for have the whole window before they stop.
     if (record.replicas > this.#replicas.length) this.#usedAt = performance.now()
     void this.#scale(record.replicas)
+    // What is pinned now may leave too little for others that wait.
+    this.#services.budget.settle()
   }
 
   /**

@@ -52,8 +52,8 @@ interface KeptOptions<Kept extends Item> {
   log: Logger
 }
 
-/** Things that are read in one turn of the event loop. */
-const readAtOnce = 100
+/** Things that are read in one turn of the event loop, and their characters. */
+const readAtOnce = { things: 100, characters: 200_000 }
 /** Of one change, with other servers that change the same. */
 const mostAttempts = 5
 
@@ -75,6 +75,11 @@ export class Keeper<Kept extends Item> {
     return [...this.#entries.values()]
       .map(({ item }) => item)
       .toSorted((a, b) => a.created - b.created || (keyOf(a) < keyOf(b) ? -1 : 1))
+  }
+
+  /** undefined: there is none of this name. */
+  known(name: Name): Kept | undefined {
+    return this.#entries.get(keyOf(name))?.item
   }
 
   /** @throws OrielError `not_found` */
@@ -150,8 +155,13 @@ export class Keeper<Kept extends Item> {
   async #read(): Promise<void> {
     const { kind, schema, noun, merge, log } = this.#options
     const entries = new Map<string, { item: Kept; revision: number }>()
-    for (const [at, { revision, body, account, id }] of (await this.#store.list(kind)).entries()) {
-      if (at % readAtOnce === readAtOnce - 1) await nextTurn()
+    let [things, characters] = [0, 0]
+    for (const { revision, body, account, id } of await this.#store.list(kind)) {
+      characters += body.length
+      if (++things >= readAtOnce.things || characters > readAtOnce.characters) {
+        await nextTurn()
+        things = characters = 0
+      }
       const read = schema.safeParse(parseJson(body))
       const key = keyOf({ account, id })
       if (!read.success) {

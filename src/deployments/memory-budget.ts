@@ -42,7 +42,7 @@ type State = 'open' | 'draining' | 'unloading'
 export class MemoryBudget {
   readonly bytes: number
   readonly #residents = new Map<Resident, State>()
-  readonly #waiting = new Set<{ resident: Resident; admitted: Deferred<void> }>()
+  readonly #waiting = new Set<{ resident: Resident; admitted: Deferred<void>; isAdmitted: boolean }>()
 
   constructor(bytes: number) {
     this.bytes = bytes
@@ -72,15 +72,16 @@ export class MemoryBudget {
    * @throws OrielError `cancelled` when the signal aborts first; `precondition_failed` if pinned ones leave too little
    */
   async admit(resident: Resident, signal: AbortSignal): Promise<void> {
-    const pinned = this.#pinnedBytes - (this.#residents.has(resident) && resident.pinned ? resident.bytes : 0)
-    if (pinned + resident.bytes > this.bytes) throw noRoomBeside(resident, pinned, this.bytes)
-    const entry = { resident, admitted: deferred<void>() }
+    const refusal = this.#refusalOf(resident)
+    if (refusal !== undefined) throw refusal
+    const entry = { resident, admitted: deferred<void>(), isAdmitted: false }
     this.#waiting.add(entry)
     if (!signal.aborted) this.settle()
     try {
       await orAborted(entry.admitted.promise, signal)
     } catch (error) {
-      if (!this.#waiting.delete(entry)) this.#residents.delete(resident)
+      this.#waiting.delete(entry)
+      if (entry.isAdmitted) this.#residents.delete(resident)
       this.settle()
       throw error
     }
@@ -139,8 +140,9 @@ export class MemoryBudget {
     }
   }
 
-  /** To be called when a resident has become idle or evictable. */
+  /** To be called when a resident has become idle, evictable or pinned. */
   settle(): void {
+    this.#refuseWaiting()
     const evicted = this.#choose()
     for (const [resident, state] of this.#residents) {
       if (state === 'open' && evicted.has(resident)) this.#residents.set(resident, 'draining')
@@ -195,8 +197,24 @@ export class MemoryBudget {
       if (this.#residents.has(resident) || this.taken + resident.bytes > this.bytes) continue
       this.#waiting.delete(entry)
       this.#residents.set(resident, 'open')
+      entry.isAdmitted = true
       admitted.resolve()
     }
+  }
+
+  /** One that waits may never fit beside what was pinned meanwhile: it would hold up those behind it. */
+  #refuseWaiting(): void {
+    for (const entry of this.#waiting) {
+      const refusal = this.#refusalOf(entry.resident)
+      if (refusal === undefined) continue
+      this.#waiting.delete(entry)
+      entry.admitted.reject(refusal)
+    }
+  }
+
+  #refusalOf(resident: Resident): OrielError | undefined {
+    const pinned = this.#pinnedBytes - (this.#residents.has(resident) && resident.pinned ? resident.bytes : 0)
+    return pinned + resident.bytes > this.bytes ? noRoomBeside(resident, pinned, this.bytes) : undefined
   }
 
   get #pinnedBytes(): number {

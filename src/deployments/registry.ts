@@ -50,9 +50,16 @@ export class Registry {
     return this.#keeper.change(name, change)
   }
 
+  /** Whether nobody has changed or removed a deployment since. */
+  isCurrent(record: DeploymentRecord): boolean {
+    return this.#keeper.known(record)?.updated === record.updated
+  }
+
   /** Keeps how many replicas the load of a deployment has led to. A later change of it counts more. */
-  note(name: Name, replicas: number): Promise<void> {
-    return this.#keeper.note(name, (before) => (before.replicas === replicas ? before : { ...before, replicas }))
+  note({ updated, ...name }: Name & Pick<DeploymentRecord, 'updated'>, replicas: number): Promise<void> {
+    return this.#keeper.note(name, (before) =>
+      before.updated !== updated || before.replicas === replicas ? before : { ...before, replicas },
+    )
   }
 
   /** Forgets a deployment. @throws OrielError `not_found` */

@@ -4,9 +4,10 @@ import type { Calibration } from './calibration.ts'
 import type { EmbeddedText } from './embedding.ts'
 import { Embeddings } from './embeddings.ts'
 import type { Payload } from './encode-turns.ts'
-import type { AttachmentHeader, GenerateEvent } from './generation.ts'
+import type { AttachmentHeader } from './generation.ts'
 import { loadEmbedder } from './load-embedder.ts'
 import { type LoadedModel, loadModel } from './load-model.ts'
+import type { PackedEvent } from './packed-chances.ts'
 import { type FromEngine, type LoadOptions, type ToEngine, toWire } from './protocol.ts'
 import { Scheduler, type SchedulerPort } from './scheduler.ts'
 
@@ -28,7 +29,7 @@ export class EngineProcess {
   #scheduler: Scheduler | undefined
   #embeddings: Embeddings | undefined
   #calibration: Calibration | undefined
-  #events: [number, GenerateEvent][] = []
+  #events: [number, PackedEvent][] = []
   #wanted: Wanted[] = []
   /** Payloads that the parent is decoding. */
   #decoding: { id: number; hash: string; decoded: Deferred<void> }[] = []

@@ -217,8 +217,11 @@ export type AttachmentWork = ({ kind: 'image' } & ImageWork) | ({ kind: 'audio' 
 export type GenerateEvent =
   /** `ignored`: the parts of a JSON Schema that the answer does not hold to. */
   | ({ type: 'prompt'; ignored?: readonly SchemaPath[] } & PromptUsage)
-  /** One entry for each cell; null for the first cell, for an attachment's cells, and for the cell after it. */
-  | { type: 'prompt_logprobs'; tokens: readonly (AnswerToken | null)[] }
+  /**
+   * Of the prompt's cells from `from` on, as soon as they are computed; null for an attachment's cells and for the cell after
+   * it. The parts follow each other, and the first cell is in none.
+   */
+  | { type: 'prompt_logprobs'; from: number; tokens: readonly (AnswerToken | null)[] }
   /** `generated`: number of tokens of the choice so far. */
   | { type: 'text'; choice: number; text: string; tokens: AnswerToken[]; generated: number }
   /** `stop`: the stop string that ended the answer, if one did. */

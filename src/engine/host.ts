@@ -1,9 +1,9 @@
 import { onAbort } from '../abort.ts'
 import { fromWire } from '../children/index.ts'
 import { cancelled, OrielError, shuttingDown } from '../errors.ts'
+import { EventQueue } from '../event-queue.ts'
 import type { Logger } from '../log.ts'
 import type { EmbeddedText, EmbeddingEngine, TextRequest } from './embedding.ts'
-import { EventQueue } from './event-queue.ts'
 import type {
   AdapterFiles,
   Embeddings,
@@ -23,6 +23,7 @@ import type {
 } from './generation.ts'
 import { KeptAdapters } from './kept-adapters.ts'
 import { KeptProcess, logCause, type Surroundings } from './kept-process.ts'
+import { type PackedEvent, unpacked } from './packed-chances.ts'
 import { type PackedCount, unpackTokens } from './packed-tokens.ts'
 import { mergeText, type Payload, type Payloads, type Pending, phaseOf, separatePayloads } from './pending.ts'
 import { Previews } from './preview.ts'
@@ -163,7 +164,7 @@ class EngineHost implements Engine, EmbeddingEngine {
     const { prompt, payloads } = separatePayloads(request.prompt)
     const { key: adapterKey = undefined, vision = null } = adapter ?? {}
     const visionAdapter = adapterKey === undefined || vision === null ? undefined : { key: adapterKey, file: vision }
-    const queue = new EventQueue<GenerateEvent>(mergeText)
+    const queue = new EventQueue<PackedEvent>(mergeText)
     let over = false
     const leave = (): void => {
       if (this.#running.delete(id) && !over) this.#send({ type: 'cancel', id })
@@ -185,7 +186,7 @@ class EngineHost implements Engine, EmbeddingEngine {
       for await (const event of queue) {
         over = event.type === 'done'
         this.#pause(id, pending)
-        yield event
+        yield await unpacked(event)
         if (over) return
       }
     } catch (error) {

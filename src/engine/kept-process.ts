@@ -252,7 +252,9 @@ export class KeptProcess {
     await sleep(this.#pauseMs)
     try {
       if (this.#closed) return
-      if (await this.#around.isCurrent()) await this.launch()
+      const isCurrent = await this.#around.isCurrent()
+      if (this.#closed) return
+      if (isCurrent) await this.launch()
       else this.#end(undefined)
     } catch (error) {
       if (!this.#closed) this.#end(error)

@@ -58,9 +58,12 @@ export class LoadedAdapters {
     })
   }
 
-  /** Carries out what was asked for. Not to be called during a step. */
+  /**
+   * Carries out what was asked for. Not to be called during a step. What comes while an adapter is loaded waits for the next
+   * time: a request that was cancelled meanwhile still has a sequence, which the next step must not compute with a freed one.
+   */
   async settle(): Promise<void> {
-    for (let change = this.#changes.shift(); change !== undefined; change = this.#changes.shift()) await change()
+    for (const change of this.#changes.splice(0)) await change()
   }
 
   #change(work: () => Promise<void>): Promise<void> {

@@ -1,18 +1,18 @@
-import type { EventQueue } from './event-queue.ts'
+import type { EventQueue } from '../event-queue.ts'
 import type {
   AudioAttachment,
   EngineAttachment,
   EnginePhase,
-  GenerateEvent,
   HeaderPiece,
   HeaderRequest,
   PromptPiece,
 } from './generation.ts'
+import type { PackedEvent } from './packed-chances.ts'
 
 /** A request that the engine has, or will have when it runs again. */
 export interface Pending {
   request: HeaderRequest
-  queue: EventQueue<GenerateEvent>
+  queue: EventQueue<PackedEvent>
   /** Whether another process may run it: it is only waiting, all payloads are here, and no process has died under it. */
   movable: boolean
   /** Whether the engine has stopped to compute it until it is read. */
@@ -88,7 +88,7 @@ export function separatePayloads(pieces: readonly PromptPiece[]): { prompt: Head
 }
 
 /** Unread text is joined into one event, so that a slow reader costs no more memory than the characters. */
-export function mergeText(waiting: GenerateEvent, next: GenerateEvent): GenerateEvent | undefined {
+export function mergeText(waiting: PackedEvent, next: PackedEvent): PackedEvent | undefined {
   if (waiting.type !== 'text' || next.type !== 'text' || waiting.choice !== next.choice) return undefined
   return { ...next, text: waiting.text + next.text, tokens: [...waiting.tokens, ...next.tokens] }
 }

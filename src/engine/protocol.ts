@@ -7,7 +7,6 @@ import type {
   Embeddings,
   EngineModel,
   EngineState,
-  GenerateEvent,
   HeaderEncoding,
   HeaderFitting,
   HeaderPiece,
@@ -15,6 +14,7 @@ import type {
   PromptInputs,
   Runtimes,
 } from './generation.ts'
+import type { PackedEvent } from './packed-chances.ts'
 import type { PackedCount } from './packed-tokens.ts'
 
 /** How the engine of one model runs. Every number is decided by the caller: a 0 of the configuration has no meaning here. */
@@ -87,7 +87,7 @@ export type FromEngine =
   /** They could not be chosen, and stay as they are. */
   | { type: 'uncalibrated'; error: WireError }
   /** All events of one step. */
-  | { type: 'events'; events: [id: number, event: GenerateEvent][] }
+  | { type: 'events'; events: [id: number, event: PackedEvent][] }
   /** Requests the payload of an attachment. */
   | { type: 'want'; id: number; hash: string }
   /** The request has all embeddings of an attachment and does not need its payload again. */

@@ -12,17 +12,11 @@ import type { Cores } from './cores.ts'
 import { EncodeRequests } from './encode-request.ts'
 import { type Candidates, EncodeTurns, type PayloadSource } from './encode-turns.ts'
 import type { AttachmentEncoder } from './encoder.ts'
-import type {
-  Embeddings,
-  EngineState,
-  GenerateEvent,
-  HeaderEncoding,
-  HeaderRequest,
-  PromptInputs,
-} from './generation.ts'
+import type { Embeddings, EngineState, HeaderEncoding, HeaderRequest, PromptInputs } from './generation.ts'
 import { createIntake, type Intake } from './intake.ts'
 import { KvCache } from './kv-cache.ts'
 import { LoadedAdapters } from './loaded-adapters.ts'
+import type { PackedEvent } from './packed-chances.ts'
 import type { PackedCount } from './packed-tokens.ts'
 import { Prefixes } from './prefixes.ts'
 import type { Architectures } from './prompt-cells.ts'
@@ -36,7 +30,7 @@ import { type StepRunner, stepRunner } from './step-runner.ts'
 
 /** How the scheduler reaches the process around it, or a test. */
 export interface SchedulerPort extends PayloadSource {
-  emit(id: number, event: GenerateEvent): void
+  emit(id: number, event: PackedEvent): void
   fail(id: number, error: unknown): void
   /** Answers a question about the engine, about prompts, or for embeddings. */
   answer(id: number, answer: PackedCount | readonly number[] | PromptInputs | Embeddings | null | EngineState): void
@@ -54,6 +48,10 @@ export interface SchedulerParts {
   port: SchedulerPort
 }
 
+/** Log probabilities of prompts that a step may tell, those of a whole vocabulary for each token: they take some 10 ms. */
+const mostTold = 2_000_000
+/** Rows of a prompt whose log probabilities a step may always tell. */
+const leastTold = 8
 /** Duration of one slice of a search for a token. */
 const mostSearchMs = 5
 
@@ -110,6 +108,7 @@ export class Scheduler {
     this.#stepTurns = new AdapterTurns(this.#costs)
     this.#limits = {
       rows: this.#batch.capacity,
+      told: Math.max(leastTold, Math.floor(mostTold / decoder.vocabulary.size)),
       mixes: decoder.tokenEmbedding !== null,
       costs: this.#costs,
       fastestRows: decoder.fastestRows,
@@ -332,6 +331,7 @@ export class Scheduler {
     for (const { sequence, from } of plan.chunks) if (from < sequence.filled) this.#rewind(sequence, from)
     const start = performance.now()
     let rows = 0
+    let isTelling = false
     for (const pass of this.#batch.write(plan)) {
       if (!(await this.#runner.run(pass, pass.rows > plan.answering, plan.adapter))) {
         if (this.#kv.keepsStates) await this.#keepStates(plan)
@@ -340,6 +340,7 @@ export class Scheduler {
       }
       this.#commit.commit(pass)
       rows += pass.rows
+      isTelling ||= pass.entries.some(({ predicted }) => predicted.length > 0)
     }
     const ms = performance.now() - start
     if (this.#kv.keepsStates) await this.#keepStates(plan)
@@ -347,8 +348,8 @@ export class Scheduler {
     this.#stepTurns.took(ms)
     for (const { sequence, from, to } of plan.chunks)
       this.#costs.charge(sequence.request.client, (ms * (to - from)) / rows)
-    // A change of adapters takes time of its own.
-    if (!plan.apart && !this.#stepTurns.isChange)
+    // A change of adapters takes time of its own, and so do log probabilities of a prompt.
+    if (!plan.apart && !this.#stepTurns.isChange && !isTelling)
       this.#size.learn(plan.answering, rows - plan.answering, ms, this.#runner.contended())
     return true
   }

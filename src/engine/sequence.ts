@@ -25,8 +25,8 @@ export class EngineRequest {
   readonly sequences: Sequence[]
   /** An error of encoding or sampling. The next step reports it and drops the request. */
   failure: unknown
-  /** Log probabilities of the prompt's tokens, as far as they are computed; null if they were not requested. */
-  readonly promptTokens: (AnswerToken | null)[] | null
+  /** The first cells of the prompt, of which nothing is to be told any more: a sequence may be computed again. */
+  toldCells = 0
   /** The parts of its JSON Schema that the answer does not hold to. */
   ignored: readonly SchemaPath[] = []
   /** Number of later requests that were admitted before this one. */
@@ -57,7 +57,6 @@ export class EngineRequest {
     this.plainCells = from ?? Number.POSITIVE_INFINITY
     this.maxTokens = maxTokens
     this.shownTokens = shownTokens
-    this.promptTokens = spec.promptLogprobs ? Array.from(prompt.cells, () => null) : null
     this.sequences = samplers.map((sampler, choice) => new Sequence(this, choice, sampler))
   }
 
@@ -82,6 +81,11 @@ export class EngineRequest {
   /** Whether a cached prefix may be used. Log probabilities of the prompt need all of its logits. */
   get sharesPrompt(): boolean {
     return this.spec.cachePrompt && !this.spec.promptLogprobs
+  }
+
+  /** Whether log probabilities of the prompt are still to be told. */
+  get tellsPrompt(): boolean {
+    return this.spec.promptLogprobs && this.toldCells < this.prompt.cells.length
   }
 
   /** Points of the prompt, from its start, where the state of a hybrid decoder is kept for other prompts. */
@@ -164,8 +168,8 @@ export class Sequence {
 
   /** Whether the log probability of this cell's token is requested: the row before it needs logits. */
   wantsLogprob(cell: number): boolean {
-    const { promptTokens } = this.request
-    return promptTokens !== null && cell < promptTokens.length && (this.cells[cell] ?? -1) >= 0
+    const { prompt, toldCells } = this.request
+    return this.request.tellsPrompt && cell >= toldCells && cell < prompt.cells.length && (this.cells[cell] ?? -1) >= 0
   }
 
   /** What its next cells are computed with. */

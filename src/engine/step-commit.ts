@@ -1,13 +1,13 @@
 import type { Costs } from '../fairness.ts'
 import type { Decoder, TokenSearch } from '../language/index.ts'
-import type { GenerateEvent } from './generation.ts'
 import type { KvMemory } from './kv-memory.ts'
 import { answerToken } from './logprobs.ts'
+import { type PackedEvent, packChances } from './packed-chances.ts'
 import type { Sequence } from './sequence.ts'
 import type { Pass } from './step-batch.ts'
 
 export interface CommitPort {
-  emit(id: number, event: GenerateEvent): void
+  emit(id: number, event: PackedEvent): void
   /** The sequence is complete, and its last event is emitted. */
   ended(sequence: Sequence): void
 }
@@ -52,7 +52,7 @@ export class StepCommit {
     for (const { sequence, count, row, predicted } of entries) {
       sequence.filled += count
       this.#memory.extend(sequence.slot, count)
-      for (const { cell, row } of predicted) this.#keepLogprob(sequence, cell, row)
+      this.#tellPrompt(sequence, predicted)
       if (row !== undefined) this.#answer(sequence, row)
     }
   }
@@ -103,19 +103,24 @@ export class StepCommit {
     this.#port.ended(sequence)
   }
 
-  #keepLogprob({ request, cells }: Sequence, cell: number, row: number): void {
-    if (request.promptTokens === null) return
+  #tellPrompt({ request, cells }: Sequence, predicted: Pass['entries'][number]['predicted']): void {
+    const last = predicted.at(-1)
+    if (last === undefined) return
     const { vocabulary } = this.#decoder
-    const top = request.spec.topLogprobs ?? 0
-    request.promptTokens[cell] = answerToken(vocabulary, this.#decoder.logits(row), cells[cell] as number, top)
+    const told = predicted.map(({ cell, row }) => ({
+      ...{ cell, token: cells[cell] as number },
+      logits: this.#decoder.logits(row),
+    }))
+    request.toldCells = last.cell + 1
+    const bytesOf = (id: number): Uint8Array => vocabulary.bytes(id, true)
+    this.#port.emit(request.id, packChances(told, request.spec.topLogprobs ?? 0, bytesOf))
   }
 
   #answer(sequence: Sequence, row: number): void {
     const { request } = sequence
     if (request.firstToken === 0) {
       request.firstToken = performance.now()
-      if (request.promptTokens !== null)
-        this.#port.emit(request.id, { type: 'prompt_logprobs', tokens: request.promptTokens })
+      request.toldCells = request.prompt.cells.length
       this.#fork(sequence, row)
     }
     this.#sample(sequence, row)
@@ -142,6 +147,8 @@ export class StepCommit {
     // A preempted sequence is computed again while its next token is still being searched for.
     if (this.#searches.some((one) => one.sequence === sequence)) return
     this.#attempt(sequence, () => {
+      // Only the prompt was wanted, for its log probabilities.
+      if (sequence.request.maxTokens === 0) return this.end(sequence, 'length')
       const barred = this.#barEnds(sequence, row)
       const token = this.#decoder.sample(sequence.sampler, row)
       if (barred.length > 0) restored(this.#decoder.logits(row), barred)

@@ -30,6 +30,8 @@ export interface StepLimits {
   readonly mixes: boolean
   readonly costs: Pick<Costs, 'inTurn'>
   readonly fastestRows: Decoder['fastestRows']
+  /** Maximum number of rows whose log probabilities are told: they are computed before the next step can run. */
+  readonly told: number
   /**
    * Maximum number of prefill rows, by the number of sequences that answer, and how many prompts wait for each of them. Of
    * several clients each counts once: the many prompts of one do not slow the answers of another.
@@ -73,16 +75,22 @@ function planPrefill(
   chunks: Chunk[],
   prefilling: readonly Sequence[],
   most: number,
-  { rows, mixes, costs }: StepLimits,
+  { rows, told, mixes, costs }: StepLimits,
 ): void {
   let left = Math.min(most, rows - chunks.length)
+  let toldLeft = told
   for (const own of costs.inTurn(prefilling, clientOf)) {
     // The oldest keeps half of the rows, or short prompts that keep coming would delay a long one without end.
     const half = Math.ceil(left / 2)
     for (const sequence of inTurn(own)) {
       if (left <= 0) return
       const share = sequence === own[0] && own.length > 1 ? half : left
-      left -= prefill(chunks, sequence, share, mixes)
+      const { tellsPrompt, toldCells } = sequence.request
+      // Of cells that are computed again nothing is told.
+      const most = tellsPrompt ? Math.min(share, Math.max(toldLeft, toldCells - 1 - sequence.filled)) : share
+      const planned = prefill(chunks, sequence, most, mixes)
+      left -= planned
+      if (tellsPrompt) toldLeft -= planned
     }
   }
 }
@@ -97,7 +105,7 @@ function lengthened(chunk: Chunk, most: number, { fastestRows }: StepLimits): Ch
   // Those before are computed without its adapter.
   if (start < request.plainCells && request.plainCells <= from) return chunk
   // Log probabilities of the prompt are told once.
-  const stays = request.promptTokens !== null || cells.slice(start, from).some((cell) => cell < 0)
+  const stays = request.spec.promptLogprobs || cells.slice(start, from).some((cell) => cell < 0)
   return stays ? chunk : { ...chunk, from: start }
 }
 
@@ -133,8 +141,10 @@ function prefill(chunks: Chunk[], sequence: Sequence, most: number, mixes: boole
     const embeddings = encoded[index]
     if (embeddings === undefined) break
     const { start, mutual } = span
-    // A mutual span may exceed the limit if it is the only one of the step.
-    if (mutual && span.end > end && chunks.some((chunk) => chunk.span !== null)) break
+    // All embeddings of a step are computed in one batch, which is mutual or is not. A mutual span may exceed the limit if
+    // it is the only one.
+    const others = chunks.flatMap((chunk) => chunk.span ?? [])
+    if (others.some((other) => other.mutual !== mutual || (mutual && span.end > end))) break
     const to = mutual ? span.end : Math.min(end, span.end)
     chunks.push({ sequence, from: at, to, span: { start, mutual, embeddings } })
     at = to

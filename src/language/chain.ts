@@ -13,7 +13,9 @@ export class Chain implements Chooser {
   readonly #candidates: Candidates
   readonly #chain: Sampler
   readonly #learns: boolean
-  readonly #random: () => number
+  readonly #seed: number
+  /** Tokens of the answer so far. */
+  #length = 0
 
   /** @param candidates place for the tokens to choose from, used within one call only */
   constructor(llama: Llama, vocab: Vocab, settings: SamplerSettings, candidates: Candidates) {
@@ -23,7 +25,7 @@ export class Chain implements Chooser {
     this.#chain = createChain(llama, llama.vocabSize(vocab), settings, seed)
     // Mirostat learns from each draw.
     this.#learns = settings.mirostat !== null
-    this.#random = randomNumbers(seed)
+    this.#seed = seed
   }
 
   /** `choose` and `accept` in one call, from the logits of a row of the last decoded batch. */
@@ -37,7 +39,10 @@ export class Chain implements Chooser {
   }
 
   others(): readonly number[] {
-    return this.#learns ? [] : this.#candidates.drawAgain(Array.from({ length: redraws }, this.#random))
+    if (this.#learns) return []
+    // Numbers of this place of the answer: with its seed, it is the same whether they were needed before or not.
+    const random = randomNumbers((this.#seed + Math.imul(this.#length, 0x9e3779b9)) >>> 0)
+    return this.#candidates.drawAgain(Array.from({ length: redraws }, random))
   }
 
   chooseOf({ bits, others }: AllowedTokens, logits: Float32Array): number | null {
@@ -47,6 +52,7 @@ export class Chain implements Chooser {
 
   accept(token: number): void {
     this.#llama.samplerAccept(this.#chain, token)
+    this.#length++
   }
 
   free(): void {

@@ -62,7 +62,9 @@ export async function adapterAt(place: string): Promise<AdapterFiles | null> {
 
 /** The adapter of this name whose files have a folder of their own. */
 export async function adapterIn(folder: string, name: string): Promise<AdapterFiles | null> {
-  const inside = await readdir(folder).catch((): string[] => [])
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
+  // The folder of a training may have folders of checkpoints, which are none of the adapter.
+  const inside = entries.filter((one) => !one.isDirectory()).map((one) => one.name)
   const paths = inside.map((one) => path.join(folder, one))
   const gguf = paths.filter(isGguf).sort()
   const isPeft = inside.includes(peftNames.config) || inside.includes(peftNames.matrices)

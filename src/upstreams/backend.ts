@@ -33,17 +33,26 @@ export function upstreamBackend({ info, targets }: AnsweredElsewhere, { pool, me
     signal: AbortSignal,
     onPhase: Parameters<Backend['answer']>[2],
     attempt: (target: Target, ready: PreparedAsk, timings: Answer['media'], signal: AbortSignal) => Promise<Begun<T>>,
-  ): Promise<T> =>
-    pool.run(thatCan(asked, targets), affinityOf(asked), signal, async (chosen, attemptSignal) => {
-      const target = passingOn(chosen, asked)
-      if (asked.attachments.length > 0) onPhase?.('media')
-      const start = performance.now()
-      const readable = readableBy(target.upstream.settings, target.model)
-      const prepared = asked.attachments.length === 0 ? [] : await prepare(asked, readable, media, signal)
-      const timings = mediaTimings(prepared, performance.now() - start)
-      onPhase?.('queued')
-      return attempt(target, { ...asked, prepared }, timings, attemptSignal)
-    })
+  ): Promise<T> => {
+    let prepared: PreparedAttachment[] = []
+    let timings = mediaTimings(prepared, 0)
+    return pool.run(
+      thatCan(asked, targets),
+      affinityOf(asked),
+      signal,
+      (target, attemptSignal) => {
+        onPhase?.('queued')
+        return attempt(passingOn(target, asked), { ...asked, prepared }, timings, attemptSignal)
+      },
+      async ({ upstream, model }) => {
+        if (asked.attachments.length === 0) return
+        onPhase?.('media')
+        const start = performance.now()
+        prepared = await prepare(asked, readableBy(upstream.settings, model), media, signal)
+        timings = mediaTimings(prepared, performance.now() - start)
+      },
+    )
+  }
 
   return {
     info,

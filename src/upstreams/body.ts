@@ -14,13 +14,13 @@ const atOnce = { characters: 64_000, values: 1000 }
 
 /** A JSON body. It is written when it is sent, in the turns of others: a client's text may have megabytes. */
 export interface JsonBody {
-  bytes(): Promise<Buffer>
+  chunks(): Promise<Buffer[]>
   /** All at once. */
   toString(): string
 }
 
 export const jsonBody = (value: unknown): JsonBody => ({
-  async bytes() {
+  async chunks() {
     const written: Buffer[] = []
     let text = ''
     for (const part of partsOf(value)) {
@@ -31,7 +31,7 @@ export const jsonBody = (value: unknown): JsonBody => ({
       if (typeof part !== 'string') written.push(part)
       await nextTurn()
     }
-    return Buffer.concat([...written, Buffer.from(text)])
+    return [...written, Buffer.from(text)]
   },
   toString: () => [...partsOf(value)].join(''),
 })
@@ -72,8 +72,10 @@ function isSmall(value: unknown): boolean {
     if (typeof one === 'string') left.characters -= one.length
     if (left.characters < 0) return false
     if (typeof one !== 'object' || one === null) return true
+    // `for ... in` would list all indices first, and an array may have millions.
+    if (Array.isArray(one)) return one.every(fits)
     for (const name in one) {
-      if (!Array.isArray(one)) left.characters -= name.length
+      left.characters -= name.length
       if (!fits(one[name as keyof typeof one])) return false
     }
     return true

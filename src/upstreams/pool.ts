@@ -19,6 +19,7 @@ export interface Pool {
    * Runs `attempt` at the best target, and at another one if it throws an AttemptFailed that allows it. Other errors are
    * the request's. A target is busy from then until `ended` settles.
    * @param targets at least one
+   * @param prepare what a target needs before it is asked. It may take long, and keeps no place at the target
    * @throws OrielError that of the last attempt; `overloaded` or `engine_failed`, with the time to wait, if no target may be asked
    */
   run<T>(
@@ -26,6 +27,7 @@ export interface Pool {
     affinity: Affinity,
     signal: AbortSignal,
     attempt: (target: Target, signal: AbortSignal) => Promise<Begun<T>>,
+    prepare?: (target: Target) => Promise<void>,
   ): Promise<T>
   /** Asks these upstreams from time to time whether they work, and no others any more. */
   watch(upstreams: readonly Upstream[]): void
@@ -146,13 +148,18 @@ export function createPool({ probe, log }: PoolOptions): Pool {
   }
 
   return {
-    async run(targets, affinity, signal, attempt) {
+    async run(targets, affinity, signal, attempt, prepare) {
       const tried: Target[] = []
       let failure: OrielError | undefined
       for (;;) {
         if (signal.aborted) throw cancelled()
         const target = choose(targets, tried, affinity)
         if (target === undefined) throw failure ?? nobody(targets)
+        if (prepare !== undefined) {
+          await prepare(target)
+          // Others may have taken its last place meanwhile.
+          if (memberOf(target.upstream).waitMs(target) > 0) continue
+        }
         const last = tried.at(-1)
         if (last !== undefined && !memberOf(last.upstream).spend()) throw failure
         try {

@@ -49,6 +49,24 @@ describe('limits that follow use', () => {
     expect(factors).toEqual([1.563, 1.563, 1.563, 1.25, 1, 1, 1])
   })
 
+  it('stay as they have grown while the store is cut off', async () => {
+    await growth().factor('cut', 'pocket')
+    const before = growth()
+    await before.factor('cut', 'pocket')
+    now += 15 * minute
+    before.used('cut', 'pocket', 0.9)
+    await vi.waitFor(async () => expect(await growth().factor('cut', 'pocket')).toBe(1.25), patient)
+    const limits = growth()
+    const select = vi.spyOn(store.db, 'selectFrom').mockImplementation(() => {
+      throw new Error('the store is cut off')
+    })
+    expect(await limits.factor('cut', 'pocket')).toBe(1)
+    select.mockRestore()
+    now += minute
+    limits.used('cut', 'pocket', 0.4)
+    await vi.waitFor(async () => expect(await limits.factor('cut', 'pocket')).toBe(1.25), patient)
+  })
+
   it('are those of the tier again after three days without a request', async () => {
     const limits = growth()
     await limits.factor('gone', 'pocket')

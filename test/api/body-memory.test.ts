@@ -1,6 +1,9 @@
+import { PassThrough } from 'node:stream'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { Bodies } from '../../src/api/body/bodies.ts'
 import { BodyMemory, type HeldBody } from '../../src/api/body/body-memory.ts'
+import { loadConfig } from '../../src/load-config.ts'
 import { inputs } from '../support/long.ts'
 
 const capacity = 1_000_000
@@ -22,6 +25,12 @@ beforeEach(() => {
 })
 afterEach(() => {
   vi.useRealTimers()
+})
+
+it('is not taken for a client that has left', async () => {
+  const bodies = new Bodies(loadConfig({}, {}).server)
+  const left = { raw: new PassThrough().destroy(), headers: {} }
+  await expect(bodies.read(left as never, 'json')).rejects.toMatchObject({ kind: 'cancelled' })
 })
 
 describe('the memory of bodies', () => {

@@ -2,6 +2,7 @@ import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { eventsOf, postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
+import { shortRun } from '../support/long.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 let oriel: TestServer
@@ -55,7 +56,7 @@ describe('completions', () => {
       ],
     })
     const made = await complete({ prompt: turn(`<image>${question}`), images: [red], max_tokens: 64 })
-    expect(made).toMatchObject({ object: 'text_completion', usage: { prompt_tokens_details: { images: [42] } } })
+    expect(made).toMatchObject({ object: 'text_completion', usage: { prompt_tokens_details: { images: [110] } } })
     expect(made.choices[0]?.text).toBe(chat.choices[0]?.message.content)
     expect(made.usage.prompt_tokens).toBe(chat.usage?.prompt_tokens)
   })
@@ -71,7 +72,7 @@ describe('completions', () => {
     for (const [index, { choices }] of alone.entries())
       for (const copy of [0, 1]) expect(all.choices[index * 2 + copy]?.text).toBe(choices[0]?.text)
     expect(all.usage.prompt_tokens).toBe(alone.reduce((sum, { usage }) => sum + usage.prompt_tokens, 0))
-    expect(all.usage.prompt_tokens_details.images).toEqual([42, 42, 42])
+    expect(all.usage.prompt_tokens_details.images).toEqual([110, 110, 110])
   })
 
   it('answer many prompts without a warning about leaked listeners', async () => {
@@ -123,6 +124,59 @@ describe('completions', () => {
     expect(image.choices[0]?.text).toMatch(/^A<image>B/)
     const last = await complete({ prompt: 'The colour is', max_tokens: 4, echo_last: 1 })
     expect('The colour is').toContain(last.choices[0]?.text.slice(0, -(plain.choices[0]?.text.length ?? 0)))
+  })
+
+  it('may have no tokens of their own, beside an echoed prompt', async () => {
+    const body = { prompt: 'The colour is', max_tokens: 0, echo: true, logprobs: 1 }
+    for (const n of [1, 3]) {
+      const { choices, usage } = await complete({ ...body, n })
+      expect(choices.map(({ text, finish_reason }) => [text, finish_reason])).toEqual(
+        Array(n).fill(['The colour is', 'length']),
+      )
+      expect(usage.completion_tokens).toBe(0)
+      for (const { logprobs } of choices) expect(logprobs?.token_logprobs).toHaveLength(usage.prompt_tokens)
+    }
+    for (const name of ['max_tokens', 'max_completion_tokens', 'n_predict']) {
+      const { choices } = await complete({ prompt: 'The colour is', [name]: 0 })
+      expect(choices).toMatchObject([{ text: '', finish_reason: 'length' }])
+    }
+    const text = await (await post({ ...body, stream: true })).text()
+    const parts = eventsOf<Body>(text).flatMap((chunk) => chunk.choices.map((choice) => choice.text))
+    expect(parts.join('')).toBe('The colour is')
+  })
+
+  it('tell log probabilities of a long prompt part by part, with characters of several tokens', async () => {
+    const prompt = 'Café ☕ 東京. '.repeat(60)
+    const body = { prompt, max_tokens: 0, echo: true, logprobs: 2 }
+    const { choices, usage } = await complete({ ...body, n: 2 })
+    for (const { text, logprobs } of choices) {
+      expect(text).toBe(prompt)
+      const [first, ...others] = logprobs?.token_logprobs ?? []
+      expect([first, others.length]).toEqual([null, usage.prompt_tokens - 1])
+      expect(others.every((one) => Number(one) < 0)).toBe(true)
+    }
+    const chunks = eventsOf<Body>(await (await post({ ...body, stream: true })).text()).flatMap(
+      ({ choices }) => choices,
+    )
+    expect(chunks.map(({ text }) => text).join('')).toBe(prompt)
+    expect(chunks.filter(({ logprobs }) => (logprobs?.tokens?.length ?? 0) > 0).length).toBeGreaterThan(1)
+    const told = chunks.flatMap(({ logprobs }) => logprobs?.token_logprobs ?? [])
+    expect([told[0], told.length]).toEqual([null, usage.prompt_tokens])
+  })
+
+  it.skipIf(shortRun)('are refused if they have more log probabilities than a server can hold, and stop', async () => {
+    const body = {
+      prompt: ['a', 'b'].map((letter) => `${letter} `.repeat(3000)),
+      max_tokens: 0,
+      echo: true,
+      logprobs: 5,
+      n: 32,
+    }
+    const response = await post(body)
+    expect(response.status).toBe(400)
+    const { error } = (await response.json()) as { error: unknown }
+    expect(error).toMatchObject({ code: 'answer_too_large' })
+    expect((await complete({ prompt: turn('Hello'), max_tokens: 2 })).choices).toHaveLength(1)
   })
 
   it('return the n most likely of best_of answers', async () => {
@@ -199,8 +253,8 @@ describe('completions', () => {
   it("default to 16 tokens under OpenAI's base, and to the end of the context under Fireworks'", async () => {
     const endless = { prompt: 'Hello', ignore_eos: true }
     expect((await complete(endless)).usage.completion_tokens).toBe(16)
-    const long = await complete({ ...endless, stop: [' '], max_tokens: null }, '/inference/v1')
-    expect(long.choices[0]?.finish_reason).toBe('stop')
+    const { choices, usage } = await complete({ ...endless, max_tokens: null }, '/inference/v1')
+    expect([choices[0]?.finish_reason, usage.prompt_tokens + usage.completion_tokens]).toEqual(['length', 4096])
   })
 
   it.each([
@@ -254,6 +308,7 @@ describe('completions', () => {
       /at most 32 answers.*found 50/,
     ],
     ['no prompt', {}, 'prompt', /must be a string, an array/],
+    ['a negative token', { prompt: [1, -1] }, 'prompt[1]', /must be the id of a token: 0, 1, 2 and so on; found -1/],
     ['too many prompts', { prompt: Array.from({ length: 129 }, () => 'a') }, 'prompt', /129 prompts; the limit is 128/],
     ['an empty prompt', { prompt: '' }, 'prompt', /prompt is empty/],
     ['a prompt longer than the context', { prompt: 'word '.repeat(6000) }, 'prompt', /holds 4096 tokens/],

@@ -156,6 +156,9 @@ describe('datasets of Fireworks’ control plane', () => {
       'invalid_value',
       'filenameToSize',
     ])
+    expect((await call('POST', `${all}/a:getUploadEndpoint`, { filenameToSize: { '\ud800.jsonl': 1 } })).status).toBe(
+      400,
+    )
     expect(await code(call('POST', `${all}/a:getUploadEndpoint`, { filenameToSize: { '../a': 1 } }))).toEqual([
       400,
       'invalid_value',

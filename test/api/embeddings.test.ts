@@ -9,6 +9,7 @@ import { embedAnswer } from '../../src/api/ollama/embed.ts'
 import { createOriel } from '../../src/app.ts'
 import { dimensions, longest, writeBert, writeQwen3 } from '../support/embedding-models.ts'
 import { postJson } from '../support/http.ts'
+import { shortRun } from '../support/long.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { patient } from '../support/wait.ts'
 
@@ -293,7 +294,7 @@ const isRunning = () =>
     expect(engines.some(({ running }) => running > 0)).toBe(true)
   }, patient)
 
-it('goes on with the texts of an engine that has died, once', async () => {
+it.skipIf(shortRun)('goes on with the texts of an engine that has died, once', async () => {
   const input = Array.from({ length: 600 }, (_, at) => `${at % 10} `.repeat(longest - 2))
   const whole = await vectorsOf({ input: input.slice(0, 10) })
   const running = post({ input })

@@ -264,6 +264,18 @@ describe("Ollama's API with a model that calls and thinks", () => {
     expect(lines.flatMap((line) => line.message.tool_calls ?? [])).toMatchObject(calls)
   })
 
+  it.each([
+    ['very', 'a string of 4 characters'],
+    [1, '1'],
+    [{}, 'an object'],
+  ])('says what may be wanted of thoughts: not %j', async (think, found) => {
+    const { url } = await saying('Done.')
+    const response = await postJson(`${url}/api/chat`, { model: 'scripted', messages: [user], think })
+    const { error } = (await response.json()) as { error: string }
+    expect(response.status).toBe(400)
+    expect(error).toBe(`think must be true, false, "low", "medium", "high" or "max"; found ${found}.`)
+  })
+
   it('reads earlier calls and results without ids', async () => {
     const { client, promptText } = await saying('Done.')
     const calls = ['a', 'b'].map((at) => ({ function: { name: 'look', arguments: { at } } }))

@@ -39,7 +39,7 @@ describe('the official client of OpenAI', () => {
     expect(object).toBe('chat.completion')
     expect(choices[0]).toMatchObject({ index: 0, finish_reason: 'stop', message: { role: 'assistant' } })
     expect(choices[0]?.message.content).toBe('A red circle on a white background.')
-    expect(usage).toMatchObject({ prompt_tokens_details: { cached_tokens: expect.any(Number), image_tokens: 42 } })
+    expect(usage).toMatchObject({ prompt_tokens_details: { cached_tokens: expect.any(Number), image_tokens: 110 } })
     expect(usage?.total_tokens).toBe((usage?.prompt_tokens ?? 0) + (usage?.completion_tokens ?? 0))
   })
 
@@ -56,7 +56,7 @@ describe('the official client of OpenAI', () => {
     expect(choices[0]?.message.content).toBe(
       'The first image shows a red circle and the second image shows a blue square.',
     )
-    expect(usage?.prompt_tokens_details).toMatchObject({ image_tokens: 84, images: [42, 42] })
+    expect(usage?.prompt_tokens_details).toMatchObject({ image_tokens: 220, images: [110, 110] })
   })
 
   it('streams the same answer as it returns whole', async () => {
@@ -105,7 +105,7 @@ describe('the official client of OpenAI', () => {
       'The background is white.',
       'There is 1 shape.',
     ])
-    for (const count of cached.slice(1)) expect(count).toBeGreaterThan(42)
+    for (const count of cached.slice(1)) expect(count).toBeGreaterThan(110)
   })
 
   it('sends images in earlier turns', async () => {
@@ -118,7 +118,7 @@ describe('the official client of OpenAI', () => {
         { role: 'user', content: [text('And this?'), image(dataUrl(await shape('blue')))] },
       ],
     })
-    expect(usage?.prompt_tokens_details).toMatchObject({ images: [42, 42] })
+    expect(usage?.prompt_tokens_details).toMatchObject({ images: [110, 110] })
   })
 
   it('asks without images', async () => {
@@ -181,7 +181,9 @@ describe('the official client of OpenAI', () => {
       response_format: { type: 'json_object' },
       max_tokens: 400,
     })
-    expect(JSON.parse(json.choices[0]?.message.content ?? '')).toEqual({ answer: 'A purple circle' })
+    expect(JSON.parse(json.choices[0]?.message.content ?? '')).toEqual({
+      answer: 'A purple circle on a white background.',
+    })
     const sure = await client.chat.completions.create({ ...base, logprobs: true, top_logprobs: 2 })
     const tokens = sure.choices[0]?.logprobs?.content ?? []
     expect(tokens.map(({ token }) => token).join('')).toBe(sure.choices[0]?.message.content)

@@ -324,7 +324,7 @@ describe('tokenize', () => {
     ])
     const images = body.parts.filter(({ type }) => type === 'image')
     expect(images.map(({ tokens }) => tokens)).toEqual(usage.prompt_tokens_details.images)
-    expect(images[0]?.pictures).toEqual([{ width: 192, height: 192, tokens: 42 }])
+    expect(images[0]?.pictures).toEqual([{ width: 192, height: 192, tokens: 110 }])
     expect(body.parts.every(({ tokens }) => tokens > 0)).toBe(true)
   })
 

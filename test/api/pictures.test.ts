@@ -141,7 +141,7 @@ describe('the pictures in the usage of an answer', () => {
     const [dropped, kept] = [await fresh(80, 40), await fresh(40, 80)]
     const turn = (url: string) => ({ role: 'user', content: [imagePart(url), question] })
     const messages = [turn(dropped), { role: 'assistant', content: 'A circle.' }, turn(kept)]
-    const { pictures } = await usageOf(chatOf([], { messages, prompt_truncate_len: 60 }))
+    const { pictures } = await usageOf(chatOf([], { messages, prompt_truncate_len: 110 }))
     expect(pictures).toMatchObject([{ param: 'messages[2].content[0].image_url', width: 40, height: 80 }])
   })
 
@@ -255,7 +255,7 @@ describe('a preview', () => {
 
   it('says that a picture larger than the model can use is shrunk first', async () => {
     const { pictures } = await previewOf({ content: [imagePart(await fresh(1600, 800))] })
-    expect(pictures).toMatchObject([{ width: 1600, height: 800, decoded: { width: 768, height: 384 } }])
+    expect(pictures).toMatchObject([{ width: 1600, height: 800, decoded: { width: 1280, height: 640 } }])
   })
 
   it('is refused without a picture, for two kinds of content, and for a backend that knows no pixels', async () => {

@@ -198,7 +198,7 @@ describe('responses of the built-in model', () => {
       ...asked(),
       input: [{ role: 'user', content: [{ type: 'input_file', file_data: red, filename: 'a.png' }] }],
     })
-    expect(response.usage?.input_tokens).toBeGreaterThan(42)
+    expect(response.usage?.input_tokens).toBeGreaterThan(110)
   })
 
   it.each([
@@ -220,6 +220,13 @@ describe('responses of the built-in model', () => {
       { input: [{ role: 'user', content: [{ type: 'input_file', file_id: 'file_1' }] }] },
       'input[0].content[0].file_data',
     ],
+    [
+      'more metadata than OpenAI allows',
+      { input: 'Hi', metadata: Object.fromEntries(Array.from({ length: 17 }, (_, at) => [`key${at}`, 'value'])) },
+      'metadata',
+      'must have at most 16 pairs',
+    ],
+    ['a long name of a user', { input: 'Hi', user: 'a'.repeat(513) }, 'user', 'must have at most 512'],
     ['an unknown tool', { input: 'Hi', tools: [{ type: 'search' }] }, 'tools[0].type', 'such as "web_search"; found'],
     [
       'a required call of tools that cannot be offered',
@@ -279,7 +286,7 @@ describe('responses of the built-in model', () => {
         truncation: 'auto',
       },
       'truncation',
-      "The last message alone makes a prompt of 6011 tokens; the model's context holds 4096",
+      "The last message alone makes a prompt of 6009 tokens; the model's context holds 4096",
     ],
     ['no input', {}, 'input'],
   ])('refuse %s', async (_, body, param, says = '') => {

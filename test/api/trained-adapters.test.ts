@@ -53,12 +53,12 @@ describe('adapters that were trained on the built-in model', () => {
   it('make it see a colour that it takes for another, and the model alone sees what it saw before', async () => {
     const taken = async (): Promise<number> =>
       Number(/^oriel_models_taken_bytes (\S+)/m.exec(await (await fetch(`${server.url}/metrics`)).text())?.[1])
-    expect(await said('pocket', teal)).toBe('The square is green.')
+    expect(await said('pocket', teal)).toBe('The square is gray.')
     const before = await taken()
     expect(await said('teal', teal)).toBe('The square is cyan.')
     // Its encoder takes as much as the model's own.
-    expect(await taken()).toBeGreaterThan(before + 3_900_000)
-    expect(await said('pocket', teal)).toBe('The square is green.')
+    expect(await taken()).toBeGreaterThan(before + 9_600_000)
+    expect(await said('pocket', teal)).toBe('The square is gray.')
     expect(await said('pocket#teal', 'green')).toBe('The square is green.')
   })
 

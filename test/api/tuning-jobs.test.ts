@@ -168,6 +168,10 @@ describe('OpenAI’s fine-tuning', () => {
       method: { type: 'supervised', supervised: { hyperparameters: { n_epochs: 2, batch_size: 'auto' } } },
     })
     expect(job.parse(made)).toMatchObject({ seed: 7, training_file: file.id, fine_tuned_model: null })
+    const pairs = Object.fromEntries(Array.from({ length: 17 }, (_, at) => [`key${at}`, 'value']))
+    await expect(
+      client.fineTuning.jobs.create({ model: 'pocket', training_file: file.id, metadata: pairs }),
+    ).rejects.toThrow('metadata must have at most 16 pairs; found an object.')
     // The built-in trainer would learn; here it is enough that the job is there.
     const stopped = await client.fineTuning.jobs.cancel(made.id)
     expect(['running', 'cancelled']).toContain(stopped.status)

@@ -96,8 +96,8 @@ describe('The page that asks', () => {
   it('says below a picture, one line under the other, what was sent and what the model saw', async () => {
     const page = await browser.open(oriel.url)
     await page.getByRole('button', { name: 'What is in this image?' }).click()
-    await page.getByText('seen as 96 × 96').waitFor()
-    const lines = ['96 × 96 · 732 B', 'seen as 96 × 96', 'What the model saw'].map((line) => page.getByText(line))
+    await page.getByText('seen as 128 × 128').waitFor()
+    const lines = ['96 × 96 · 732 B', 'seen as 128 × 128', 'What the model saw'].map((line) => page.getByText(line))
     const boxes = await Promise.all(lines.map((line) => line.boundingBox()))
     const [sent, seen, button] = boxes.map((box) => ({ top: box?.y ?? 0, end: (box?.x ?? 0) + (box?.width ?? 0) }))
     expect(seen?.top).toBeGreaterThan(sent?.top ?? 0)
@@ -169,11 +169,11 @@ describe('The page that asks', () => {
     await ask(page, 'What is in this image?')
     await answer(page, /green square/)
     await page.getByText(/^96 × 96 · \d+ B$/).waitFor()
-    await page.getByText(/^seen as 96 × 96 · 42 tokens · encoded in \d+ ms$/).waitFor()
+    await page.getByText(/^seen as 128 × 128 · 72 tokens · encoded in \d+ ms$/).waitFor()
     await page.getByRole('button', { name: 'What the model saw' }).click()
     const seen = page.getByRole('dialog', { name: 'What the model saw' })
     await seen.getByAltText('The whole picture').waitFor()
-    expect(await seen.textContent()).toContain('seen as 96 × 96 · 42 tokens')
+    expect(await seen.textContent()).toContain('seen as 128 × 128 · 72 tokens')
   })
 
   it('sends the pages of a document that a person chooses', async () => {
@@ -188,7 +188,7 @@ describe('The page that asks', () => {
     await page.getByRole('button', { name: 'Use these' }).click()
     await ask(page, 'What is in this image?')
     await answer(page, 'A blue square on a white background.')
-    await page.getByText(/^seen as \d+ × \d+ · 42 tokens · encoded/).waitFor()
+    await page.getByText(/^seen as \d+ × \d+ · 110 tokens · encoded/).waitFor()
     await page.reload()
     const shown = page.getByRole('img', { name: 'sample.pdf' }).and(page.locator('img'))
     expect(looks).not.toContain(await shown.getAttribute('src'))

@@ -102,9 +102,18 @@ describe('The page that asks, with videos and audio', () => {
   })
 
   it('says why a model does not take a file, and names one here that does', async () => {
-    const page = await open('pocket')
+    const page = await browser.empty(oriel.url)
+    let tell = (): void => undefined
+    const told = new Promise<void>((resolve) => {
+      tell = resolve
+    })
+    await page.route('**/v1/models', (route) => told.then(() => route.continue()))
+    await page.goto(`${oriel.url}/?model=pocket`)
+    await page.getByRole('button', { name: /^Add / }).waitFor()
     const alert = page.getByRole('alert')
+    // Dropped before the page knows what its models take.
     await dropPicture(page, 'clip.webm', clip, 'video/webm')
+    tell()
     await alert
       .getByText('clip.webm cannot be added: Pocket takes no videos. Models on this server that do: Keen.')
       .waitFor()

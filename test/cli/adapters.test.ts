@@ -4,6 +4,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { oriel, orielHere } from '../support/cli.ts'
+import { shortRun } from '../support/long.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-cli-adapters-'))
 const env = { ORIEL_MODELS_DIR: path.join(folder, 'models'), XDG_CACHE_HOME: path.join(folder, 'cache') }
@@ -29,7 +30,7 @@ describe('adapters at the terminal', () => {
     expect(await here('show', 'teal')).toMatch(/^name +teal\n.*\nadapter of +pocket\n/)
   })
 
-  it('are asked by their own name, or behind that of their model', async () => {
+  it.skipIf(shortRun)('are asked by their own name, or behind that of their model', async () => {
     expect((await asked('upper')).stdout).toBe('A RED CIRCLE.\n')
     expect((await asked('pocket#json')).stdout).toBe('{"answer": "A red circle"}\n')
     expect((await asked('pocket#nothing')).stderr).toContain('There is no model pocket#nothing.')

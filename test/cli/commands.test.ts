@@ -9,6 +9,7 @@ import { graniteSpeech } from '../encoders/oracle/families/granite-speech.ts'
 import { qwen25oHearing } from '../encoders/oracle/families/whisper.ts'
 import { environment, oriel, orielHere, root, run } from '../support/cli.ts'
 import { writeBert } from '../support/embedding-models.ts'
+import { inputs, shortRun } from '../support/long.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -125,7 +126,7 @@ describe('oriel', () => {
 })
 
 describe('oriel doctor', () => {
-  it('finds what is wrong, with a cure, and that pocket answers', async () => {
+  it.skipIf(shortRun)('finds what is wrong, with a cure, and that pocket answers', async () => {
     const file = path.join(folder, 'file')
     await writeFile(file, '')
     const silent = createServer(() => {})
@@ -273,13 +274,17 @@ describe.skipIf(platform() === 'win32')('Ctrl-C', () => {
 })
 
 describe.skipIf(platform() !== 'linux')('a limit of the system', () => {
-  it.each([
-    ['ulimit -v 3000000', /^oriel: The limit of this shell for the address space .* `ulimit -v unlimited`.*\n$/],
-    ['ulimit -v 6000000', /^oriel: The limit of this shell for the address space .* `ulimit -v unlimited`.*\n$/],
-    ['ulimit -n 20', /^oriel: .* ulimit -n 4096\.\n$/],
-    ['ulimit -n 25', /^oriel: .* ulimit -n 4096\.\n$/],
-  ])('is named with its cure: %s', async (limit, message) => {
-    const { code, stderr } = await run('bash', ['-c', `${limit}; '${process.execPath}' bin/oriel.js serve --port 0`])
-    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(message) })
-  })
+  const addresses = /^oriel: The limit of this shell for the address space .* `ulimit -v unlimited`.*\n$/
+  const files = /^oriel: .* ulimit -n 4096\.\n$/
+  const few: [string, RegExp][] = [
+    ['ulimit -v 3000000', addresses],
+    ['ulimit -n 20', files],
+  ]
+  it.each(inputs(few, [...few, ['ulimit -v 6000000', addresses], ['ulimit -n 25', files]]))(
+    'is named with its cure: %s',
+    async (limit, message) => {
+      const { code, stderr } = await run('bash', ['-c', `${limit}; '${process.execPath}' bin/oriel.js serve --port 0`])
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(message) })
+    },
+  )
 })

@@ -63,11 +63,11 @@ describe('oriel eval', () => {
     expect(stdout).toBe(`4 examples
 
 MODEL          exact  contains  ANSWERS  FAILED
-pocket         0.0 %     0.0 %        3       0
+pocket         0.0 %    33.3 %        3       0
 pocket#upper  33.3 %    66.7 %        3       0
 json          33.3 %    66.7 %        3       0
 
-3 examples on which they differ:
+2 examples on which they differ:
 line 1, wanted "A RED CIRCLE."
   ✗✗ pocket        "A red circle on a white background."
   ✓✓ pocket#upper  "A RED CIRCLE."
@@ -76,10 +76,6 @@ line 2, wanted "{\\"answer\\": \\"A red circle\\"}"
   ✗✗ pocket        "A red circle on a white background."
   ✗✗ pocket#upper  "A RED CIRCLE."
   ✓✓ json          "{\\"answer\\": \\"A red circle\\"}"
-line 3, wanted "Red"
-  ✗✗ pocket        "The shape is a circle."
-  ✗✓ pocket#upper  "RED"
-  ✗✓ json          "{\\"answer\\": \\"Red\\"}"
 
 Failed:
 line 4: messages[0].role is user; the last message must be of the assistant, which is learned.

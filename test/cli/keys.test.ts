@@ -8,6 +8,7 @@ import { candidatesFor } from '../../src/cli/completion.ts'
 import { createProgram } from '../../src/cli/program.ts'
 import { loadConfig } from '../../src/load-config.ts'
 import { type Finished, oriel, orielHere, orielServe } from '../support/cli.ts'
+import { shortRun } from '../support/long.ts'
 import { atTerminal, hasTerminals } from '../support/terminal.ts'
 import { patient } from '../support/wait.ts'
 
@@ -259,14 +260,15 @@ describe('oriel usage', () => {
 })
 
 describe('a server that runs', () => {
-  let server: Awaited<ReturnType<typeof orielServe>>
-  afterAll(() => server.child.kill('SIGKILL'))
+  let running: Awaited<ReturnType<typeof orielServe>>['child'] | undefined
+  afterAll(() => running?.kill('SIGKILL'))
 
-  it('needs keys once one is made, and obeys what the commands change', async () => {
+  it.skipIf(shortRun)('needs keys once one is made, and obeys what the commands change', async () => {
     const { run, env } = person('server')
-    server = await orielServe([], env)
+    const { url, child } = await orielServe([], env)
+    running = child
     const statusWith = async (key?: string): Promise<number> =>
-      (await fetch(`${server.url}/v1/models`, { headers: key === undefined ? {} : { 'x-api-key': key } })).status
+      (await fetch(`${url}/v1/models`, { headers: key === undefined ? {} : { 'x-api-key': key } })).status
     const soon = (key: string | undefined, status: number): Promise<void> =>
       vi.waitFor(async () => expect(await statusWith(key)).toBe(status), { ...patient, interval: 100 })
 
@@ -274,7 +276,7 @@ describe('a server that runs', () => {
     const key = (await run('keys create')).stdout.trim()
     await soon(undefined, 401)
     expect(await statusWith(key)).toBe(200)
-    const answer = await fetch(`${server.url}/v1/chat/completions`, {
+    const answer = await fetch(`${url}/v1/chat/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
       body: JSON.stringify({ model: 'pocket', messages: [{ role: 'user', content: 'Hello' }] }),
@@ -290,7 +292,7 @@ describe('a server that runs', () => {
       ...{ account: 'local', key: expect.stringMatching(/^key_/), requests: 1, prompt_tokens, completion_tokens },
     })
 
-    const here = { ...env, ORIEL_PORT: new URL(server.url).port }
+    const here = { ...env, ORIEL_PORT: new URL(url).port }
     const asked = await oriel(['ask', 'Hello'], { env: here })
     expect(asked).toMatchObject({
       code: 0,

@@ -1,9 +1,10 @@
-import { copyFile, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { PassThrough } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { remove } from '../../src/cli/rm.ts'
+import { halvesOf, writePeft } from '../support/peft.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
 let folder: string
@@ -18,6 +19,17 @@ afterEach(async () => {
 })
 
 describe('oriel rm', () => {
+  it('leaves what an adapter of a training has beside its files', async () => {
+    const own = path.join(folder, 'adapters', 'trained')
+    await mkdir(path.join(own, 'checkpoint-500'), { recursive: true })
+    writePeft(own, halvesOf('model.layers.0.self_attn.q_proj', 192, 192))
+    const terminal = Object.assign(new PassThrough(), { isTTY: true })
+    vi.spyOn(process, 'stdin', 'get').mockReturnValue(terminal as never)
+    terminal.end('y\n')
+    await remove('trained', { modelsDir: [folder] })
+    expect(await readdir(own)).toEqual(['checkpoint-500'])
+  })
+
   it.each([
     ['y\n', []],
     ['yes\n', []],

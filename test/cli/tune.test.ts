@@ -5,6 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { curve } from '../../src/cli/curve.ts'
 import { oriel, orielHere } from '../support/cli.ts'
 import { jsonl, textExample } from '../support/examples.ts'
+import { shortRun } from '../support/long.ts'
 import { fakeTrainer } from '../support/tuning.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-cli-tune-'))
@@ -19,7 +20,7 @@ writeFileSync(file, jsonl([1, 2, 3].map((at) => textExample(`What is ${at}?`))))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 describe('oriel tune', () => {
-  it('trains without a server, draws the loss, and says how to ask the adapter', async () => {
+  it.skipIf(shortRun)('trains without a server, draws the loss, and says how to ask the adapter', async () => {
     const { code, stdout, stderr } = await oriel(['tune', file, '--base', 'pocket', '--trainer', 'external'], { env })
     expect({ code, stderr }).toMatchObject({ code: 0 })
     expect(stdout).toMatch(/^2\.00 │█/)

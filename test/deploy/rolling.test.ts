@@ -134,7 +134,7 @@ describe('a server that is told to end', () => {
       [{ ORIEL_GRACE_MS: '60000' }, true],
     ] as const) {
       const server = await serve(env)
-      const answer = await chat(server.url, { ...long, max_tokens: 4000 })
+      const answer = await chat(server.url, { ...long, max_tokens: 3900 })
       server.child.kill('SIGTERM')
       await sleep(600)
       if (again) server.child.kill('SIGINT')

@@ -107,12 +107,14 @@ describe('a model that a request names', () => {
   it('is listed with its state, and can be filtered by vision', async () => {
     const server = await serve()
     const loading = post(server, 'one')
-    await vi.waitFor(async () => expect(await stateOf(server, 'one')).toBe('loading'), patient)
+    const engine = await server.halted()
+    expect(await stateOf(server, 'one')).toBe('loading')
     expect(await (await fetch(`${server.url}/v1/models/one`)).json()).toMatchObject({
       state: 'loading',
       progress: expect.any(Number),
       context_length: 8192,
     })
+    engine.goOn()
     expect((await loading).status).toBe(200)
     expect(await stateOf(server, 'pocket')).toBe('available')
     const ids = (list: { id: string }[]) => list.map(({ id }) => id)
@@ -170,11 +172,12 @@ describe('a model that a request names', () => {
     const server = await serve()
     const image = await shape('red')
     const states: (string | undefined)[] = []
-    const host = createServer((_, response) => {
-      void stateOf(server, 'one').then((state) => {
-        states.push(state)
-        response.setHeader('content-type', 'image/png').setHeader('cache-control', 'no-store').end(image)
-      })
+    const halted = server.halted()
+    const host = createServer(async (_, response) => {
+      const engine = await halted
+      states.push(await stateOf(server, 'one'))
+      response.setHeader('content-type', 'image/png').setHeader('cache-control', 'no-store').end(image)
+      engine.goOn()
     })
     await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve))
     try {

@@ -89,6 +89,21 @@ describe('a budget of memory', () => {
     expect([small.going, large.going]).toEqual([false, true])
   })
 
+  it('refuses one that waits when what was pinned meanwhile leaves too little for it, and holds nobody up', async () => {
+    const budget = new MemoryBudget(12)
+    const busy = await enter(budget, 8, 1)
+    const large = asks(budget, new Guest(8))
+    await settled()
+    expect(large).toEqual({ in: false, error: undefined })
+    Object.assign(busy, { pinned: true, evictable: false })
+    budget.settle()
+    await settled()
+    expect(large.error).toMatchObject({ kind: 'precondition_failed', code: 'memory_pinned' })
+    const small = asks(budget, new Guest(3))
+    await settled()
+    expect([small.in, budget.taken]).toEqual([true, 11])
+  })
+
   it('evicts idle models before busy ones, and drains busy ones first', async () => {
     const budget = new MemoryBudget(10)
     const [busy, idle] = [await enter(budget, 5, 1, 1), await enter(budget, 5, 0, 2)]

@@ -78,13 +78,23 @@ describe('the registry', () => {
     const here = await opened(store)
     await here.create(here.draft('a', 'd', 'pocket', wanted))
     const there = await opened(store)
-    await here.note(name('d'), 3)
+    await here.note(here.find('a', 'd'), 3)
     await there.reload()
     expect([here.find('a', 'd').replicas, there.find('a', 'd').replicas]).toEqual([3, 1])
     await here.change(name('d'), (before) => ({ ...before, replicas: 2 }))
     await there.reload()
     expect(there.find('a', 'd').replicas).toBe(2)
     expect((await opened(store)).find('a', 'd').replicas).toBe(2)
+  })
+
+  it('does not keep replicas of a load before somebody changed the deployment', async () => {
+    const registry = await opened(new Memory())
+    await registry.create(registry.draft('a', 'd', 'pocket', wanted))
+    const before = registry.find('a', 'd')
+    await registry.change(name('d'), (now) => ({ ...now, replicas: 3 }))
+    await registry.note(before, 1)
+    expect(registry.find('a', 'd').replicas).toBe(3)
+    expect([registry.isCurrent(before), registry.isCurrent(registry.find('a', 'd'))]).toEqual([false, true])
   })
 
   it('leaves what another version has made, and is not disturbed by it', async () => {
@@ -130,7 +140,10 @@ it('after any changes by two servers, broken off anywhere, has for each deployme
           if (kind === 'create')
             return registry.create({ ...registry.draft('a', id, 'pocket', wanted), displayName: text })
           if (kind === 'change') return registry.change(name(id), (before) => ({ ...before, displayName: text }))
-          if (kind === 'note') return registry.note(name(id), at % 4)
+          if (kind === 'note') {
+            const known = registry.list().find((one) => one.id === id)
+            return known === undefined ? Promise.resolve() : registry.note(known, at % 4)
+          }
           return kind === 'purge' ? registry.purge(name(id)) : registry.reload()
         }
         const after = kind === 'purge' ? undefined : kind === 'note' || kind === 'reload' ? null : text

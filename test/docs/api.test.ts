@@ -39,9 +39,9 @@ const outputs: [code: RegExp, output: RegExp][] = [
   [/\/api\/chat/, /"content":"A red circle on a white background\."\},"done":true,"done_reason":"stop"/],
   [
     /\/preview/,
-    /^\{"object":"preview",.*"tokens":42,.*"kind":"whole","width":96,"height":96,.*"image":"data:image\/png;base64,/,
+    /^\{"object":"preview",.*"tokens":72,.*"kind":"whole","width":128,"height":128,.*"image":"data:image\/png;base64,/,
   ],
-  [/\/tokenize/, /"count":56,.*"type":"image","param":"messages\[0\]\.content\[1\]\.image_url","tokens":42,/],
+  [/\/tokenize/, /"count":86,.*"type":"image","param":"messages\[0\]\.content\[1\]\.image_url","tokens":72,/],
   [/\/v1\/models\b/, /"object":"list","data":\[\{"id":"pocket",.*\}\]\}\{"id":"pocket","object":"model"/],
   [/\/v1\/usage/, /^\{"object":"list","data":\[.*"cost":.*\],"has_more":false,"next_page":null\}$/],
   [/organization/, /^(\{"object":"page","data":\[(\{"object":"bucket",.*"results":\[\]\},?){2}\],.*\}){2}$/],
@@ -58,7 +58,7 @@ const outputs: [code: RegExp, output: RegExp][] = [
   [/tool_choice/, /"name":"report","arguments":"\{[^{}]*\\"colour\\"[^{}]*: *\\"(red|green|blue)\\"[^{}]*\}"/],
   [
     /sample\.pdf/,
-    /first image shows a red circle and the second image shows a blue square\..*images"?: ?\[ ?42, ?42 ?\]/s,
+    /first image shows a red circle and the second image shows a blue square\..*images"?: ?\[ ?110, ?110 ?\]/s,
   ],
   [/Compare the two images/, /^The first image shows a red circle and the second image shows a red circle\.$/],
   [/responses\.stream/, /^A red circle on a white background\.\{\s+input_tokens: \d+,.*output_tokens: \d+,/s],

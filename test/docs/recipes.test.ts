@@ -123,9 +123,11 @@ describe.skipIf(platform() === 'win32')('the examples of docs/recipes', () => {
           : [process.execPath, ['--input-type=module', '--eval', here]]
       const done = await run(program, args, { cwd: folder, env: { ORIEL_PORT: String(recorder.port) } })
       expect(done).toMatchObject({ code: 0, stderr: '' })
-      expect(done.stdout.trim()).not.toBe('')
 
       const taken = recorder.taken()
+      // Pocket knows no elements of a screen, and the program that prints each of them then prints nothing.
+      const isNone = language === 'js' && taken.every(({ text }) => /^\{\s*"elements":\s*\[\s*\]\s*\}$/.test(text))
+      expect(done.stdout.trim() === '').toBe(isNone)
       const asked = taken.map(({ request }) => questionIn(request))
       const whole = await expectedOf(recipe, code)
       if (recipe.each && code.startsWith('curl')) expect(whole).toContainEqual(asked[0])

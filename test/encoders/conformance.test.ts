@@ -12,30 +12,33 @@ describe.each(families)('$name, compared with libmtmd', (family) => {
   it('lays out prompts like libmtmd: text, embeddings, and their positions', async () => {
     for (const { size, ours, theirs } of await compareLayouts(subject)) expect(ours, `${size}`).toEqual(theirs)
   })
-
-  it.each(inputs<readonly ('onnx' | 'ggml')[]>(['onnx'], ['onnx', 'ggml']))(
-    'computes the same embeddings in %s',
-    async (runtime) => {
-      const { cosine, difference } = await compareEmbeddings(subject, runtime)
-      // libmtmd convolves in 16-bit floats, 11 bits of which are significant; embeddings are 1 to 3 large.
-      expect(difference).toBeLessThan(0.02)
-      expect(cosine).toBeGreaterThan(0.9999)
-    },
-  )
 })
 
-describe.each(inputs(oneOfEachTiling, families))('$name, compared with libmtmd over a decoder', (family) => {
-  const subject = openSubject(family)
-  afterAll(subject.remove)
+describe.each(inputs(oneOfEachTiling.slice(0, 5), families))(
+  '$name, compared with libmtmd in its numbers',
+  (family) => {
+    const subject = openSubject(family)
+    afterAll(subject.remove)
 
-  it('predicts the same next token', async () => {
-    // ggml's flash attention sums few rows in 16-bit floats, and many rows, as here with an image, in 32-bit floats.
-    expect(await compareNextToken(subject)).toBeLessThan(0.04)
-  })
-})
+    it.each(inputs<readonly ('onnx' | 'ggml')[]>(['onnx'], ['onnx', 'ggml']))(
+      'computes the same embeddings in %s',
+      async (runtime) => {
+        const { cosine, difference } = await compareEmbeddings(subject, runtime)
+        // libmtmd convolves in 16-bit floats, 11 bits of which are significant; embeddings are 1 to 3 large.
+        expect(difference).toBeLessThan(0.02)
+        expect(cosine).toBeGreaterThan(0.9999)
+      },
+    )
 
-/** Plain GELU and norms of both kinds, gated feed-forward parts, and windows. */
-const towers = families.filter(({ name }) => ['idefics3', 'pixtral', 'qwen2.5vl'].includes(name))
+    it('predicts the same next token', async () => {
+      // ggml's flash attention sums few rows in 16-bit floats, and many rows, as here with an image, in 32-bit floats.
+      expect(await compareNextToken(subject)).toBeLessThan(0.04)
+    })
+  },
+)
+
+/** Gated feed-forward parts, and windows. */
+const towers = families.filter(({ name }) => name === 'qwen2.5vl')
 
 const inForms = families.filter(({ isExact = false }) => !isExact)
 

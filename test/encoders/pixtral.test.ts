@@ -50,7 +50,7 @@ describe('preprocessing', () => {
     const architecture = await needImageArchitecture(`${pocketFolder}mmproj-pocket.gguf`)
     const tokens = (detail: 'low' | 'auto' | 'high') =>
       tilesOf(architecture.plan({ width: 640, height: 640 }, detail)).map(({ tokens }) => tokens)
-    expect([tokens('low'), tokens('auto'), tokens('high')]).toEqual([[19], [41], [41]])
+    expect([tokens('low'), tokens('auto'), tokens('high')]).toEqual([[71], [109], [109]])
   })
 })
 

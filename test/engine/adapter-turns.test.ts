@@ -20,6 +20,7 @@ function sequenceOf(name: string, client = 'one', prompt = 0): Sequence {
 
 const limitsOf = (costs: Costs): StepLimits => ({
   rows: 64,
+  told: 64,
   mixes: true,
   costs,
   fastestRows: (rows) => rows,

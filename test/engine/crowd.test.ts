@@ -54,7 +54,7 @@ describe('many requests of all kinds', () => {
   it('are answered as if alone, and leave no cells or memory in use', async () => {
     const alone: Awaited<ReturnType<typeof tokensOf>>[] = []
     for (const request of kinds) alone.push(await tokensOf({ ...request, cachePrompt: false }))
-    const total = inputs(400, 1000)
+    const total = inputs(200, 1000)
     let before = 0
     const flips: number[] = []
     const counts = { answered: 0, cancelled: 0, refused: 0 }

@@ -22,8 +22,8 @@ describe('one request', () => {
     expect(events[0]?.type).toBe('prompt')
     expect(events.at(-1)?.type).toBe('done')
     expect(texts[0]).toBe('A black square on a white background.')
-    // 64 x 64 pixels are 4 x 4 patches, 3 breaks between the rows, and an end mark.
-    expect(prompt.attachmentTokens).toEqual([20])
+    // 64 x 64 pixels are enlarged to 8 x 8 patches; 7 breaks are between the rows, and an end mark follows.
+    expect(prompt.attachmentTokens).toEqual([72])
     expect(prompt.promptTokens).toBe(
       (await engine.count(ask('What is in this image?', imageNumber(0)), 'one')).promptTokens,
     )
@@ -193,7 +193,7 @@ describe('one request', () => {
     await expect(answerOf(engine, requestOf(prompt))).rejects.toMatchObject({
       kind: 'invalid',
       code: 'context_length_exceeded',
-      message: expect.stringMatching(/4096 tokens.*of text and 40 of 2 images/),
+      message: expect.stringMatching(/4096 tokens.*of text and 144 of 2 images/),
     })
     const wide = requestOf(ask('Hello'), { maxTokens: 100_000 })
     await expect(answerOf(engine, wide)).rejects.toMatchObject({ code: 'context_length_exceeded' })
@@ -205,15 +205,15 @@ describe('a preview', () => {
   it('takes the pixels, also of an image that was let go', async () => {
     const image = square([1, 2, 3])
     const [view] = await engine.preview(image, 1e6)
-    expect([view?.width, view?.height, view?.rgb.length]).toEqual([64, 64, 64 * 64 * 3])
+    expect([view?.width, view?.height, view?.rgb.length]).toEqual([128, 128, 128 * 128 * 3])
     expect(image.pixels.rgb).toHaveLength(0)
     await expect(engine.preview(image, 1e6)).rejects.toMatchObject({ kind: 'cancelled' })
   })
 
   it('is refused for more pixels than it may have', async () => {
     const refusal = { kind: 'too_large', code: 'preview_too_large' }
-    await expect(engine.preview(square([1, 2, 3]), 64 * 64 - 1)).rejects.toMatchObject(refusal)
-    await expect(engine.preview(square([1, 2, 3]), 64 * 64)).resolves.toHaveLength(1)
+    await expect(engine.preview(square([1, 2, 3]), 128 * 128 - 1)).rejects.toMatchObject(refusal)
+    await expect(engine.preview(square([1, 2, 3]), 128 * 128)).resolves.toHaveLength(1)
   })
 
   it('ends with the engine', async () => {
@@ -331,7 +331,7 @@ describe('many requests at once', () => {
     )
     expect(texts).toHaveLength(4)
     expect(new Set(texts).size).toBeGreaterThan(1)
-    expect(prompt.promptTokens).toBeLessThan(60)
+    expect(prompt.promptTokens).toBeLessThan(100)
     await expect(answerOf(engine, requestOf(ask('Hi'), { n: 33 }))).rejects.toMatchObject({
       kind: 'invalid',
       param: 'n',

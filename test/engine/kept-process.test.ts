@@ -21,7 +21,7 @@ vi.mock('../../src/children/index.ts', async (original) => ({
 const { startEngine } = await import('../../src/engine/index.ts')
 
 /** Starts processes that die as soon as they have said what they say. */
-async function startDying(says: readonly object[]) {
+async function startDying(says: readonly object[], isCurrent = async (): Promise<boolean> => true) {
   starts = 0
   code = `process.on('message', async () => {
     for (const said of ${JSON.stringify(says)}) await new Promise((sent) => process.send(said, sent))
@@ -32,6 +32,7 @@ async function startDying(says: readonly object[]) {
   const engine = await startEngine({
     ...{ decoder: '', projector: 'mmproj.gguf', name: 'model', settings: engineSettings },
     log: createLogger('silent'),
+    isCurrent,
     onUnopened: unopened.resolve,
     onLost(error) {
       lost.resolve(error)
@@ -49,6 +50,20 @@ it('tells why encoders could not be opened', async () => {
   const { engine, unopened } = await startDying([ready({}), unopenedFor])
   expect(await unopened).toMatchObject(unopenedFor.error)
   await engine.close()
+})
+
+it('does not start an engine again that was closed while its files were looked at', async () => {
+  const looked = deferred<boolean>()
+  const looking = deferred<void>()
+  const { engine } = await startDying([ready({}), { type: 'opened', runtimes: {} }], () => {
+    looking.resolve()
+    return looked.promise
+  })
+  await looking.promise
+  await engine.close()
+  looked.resolve(true)
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  expect(starts).toBe(1)
 })
 
 it('does not start an engine again and again whose encoders kill it while they open', async () => {

@@ -222,7 +222,7 @@ describe('the scheduler, on a model of the KV memory', () => {
           expect(model.samplers).toBe(0)
         },
       ),
-      { numRuns: inputs(150, 2000) },
+      { numRuns: inputs(100, 2000) },
     )
   }, 600_000)
 

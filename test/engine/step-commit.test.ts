@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { GenerateEvent } from '../../src/engine/generation.ts'
+import { type PackedEvent, unpacked } from '../../src/engine/packed-chances.ts'
 import type { Sequence } from '../../src/engine/sequence.ts'
 import type { Pass } from '../../src/engine/step-batch.ts'
 import { StepCommit } from '../../src/engine/step-commit.ts'
@@ -9,7 +9,7 @@ import { requestIn } from '../support/sequences.ts'
 
 /** @param tokens to be sampled one after the other; null: none is allowed; a list: what a search finds in each slice */
 function commitOf(tokens: (string | null | Error | Found[])[]) {
-  const events: GenerateEvent[] = []
+  const events: PackedEvent[] = []
   const ended: Sequence[] = []
   const moves: unknown[][] = []
   const { vocabulary } = new KvModel(1, 1, true).decoder
@@ -153,13 +153,16 @@ describe('the commit of a pass', () => {
     ])
   })
 
-  it('emits log probabilities of the prompt before the first token', () => {
+  it('emits log probabilities of the prompt before the first token', async () => {
     const { commit, events } = commitOf(['a'])
     const { first } = requestIn({ prompt: 2, slot: 0, over: { promptLogprobs: true, topLogprobs: 0 } })
     commit.commit(passOf(first, 2, 1, [{ cell: 1, row: 0 }]))
     commit.tell()
     expect(events.map(({ type }) => type)).toEqual(['prompt_logprobs', 'text'])
-    expect(events[0]).toMatchObject({ tokens: [null, { id: 1, logprob: -Math.log(128) }] })
+    const told = await unpacked(events[0] as PackedEvent)
+    expect(told).toMatchObject({ from: 1, tokens: [{ id: 1, logprob: -Math.log(128), top: [] }] })
+    // A sequence that is computed again tells them no more.
+    expect([first.wantsLogprob(1), first.request.tellsPrompt]).toEqual([false, false])
   })
 
   it('records a failure of sampling, and samples no more for the request', () => {

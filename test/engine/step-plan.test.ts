@@ -6,6 +6,7 @@ import { sequenceIn } from '../support/sequences.ts'
 
 const limits = (most: number, over: Partial<StepLimits> = {}): StepLimits => ({
   rows: 64,
+  told: 64,
   mixes: true,
   costs: new Costs(),
   fastestRows: (rows) => rows,
@@ -47,6 +48,17 @@ describe('the plan of a step', () => {
     ])
     expect(planStep([answering()], limits(1, apart)).apart).toBe(false)
     expect(planStep([prefilling(100)], limits(1, apart)).apart).toBe(false)
+  })
+
+  it('has few rows whose log probabilities are told, of all prompts together, and gives the others to those without', () => {
+    const told = () => sequenceIn({ prompt: 100, slot: 1, over: { promptLogprobs: true } })
+    expect(planned([told(), prefilling(100), told()], limits(30, { told: 8 }))).toEqual([
+      [0, 0, 8, false],
+      [1, 0, 22, false],
+    ])
+    const done = told()
+    done.request.toldCells = 100
+    expect(planned([done], limits(30, { told: 8 }))).toEqual([[0, 0, 30, false]])
   })
 
   it('keeps within the rows of a batch', () => {

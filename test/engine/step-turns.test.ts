@@ -12,7 +12,7 @@ function turns(cost: number) {
   const costs = new Costs()
   costs.charge('many', cost)
   const prefill = () => ({ rows: 16, apart: false })
-  const limits: StepLimits = { rows: 64, mixes: true, costs, fastestRows: (rows) => rows, prefill }
+  const limits: StepLimits = { rows: 64, told: 64, mixes: true, costs, fastestRows: (rows) => rows, prefill }
   const steps = new StepTurns(costs)
   /** @returns the number of rows of a step that takes so many ms */
   const step = (active: Parameters<StepTurns['plan']>[0], ms: number): number => {

@@ -3,7 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { oriel } from '../support/cli.ts'
+import { shortRun } from '../support/long.ts'
 import { plainPdf } from './plain-pdf.ts'
+
+/** Pages with a number below the square are not of Pocket's world, but it knows the colour of a square. */
+const question = 'Which color is the square?'
 
 describe('oriel ask about a document', () => {
   let folder: string
@@ -16,15 +20,15 @@ describe('oriel ask about a document', () => {
 
   const ask = (...words: string[]) => oriel(['ask', ...words], { cwd: folder })
 
-  it('answers about all pages, or about the selected pages', async () => {
-    expect(await ask('two.pdf', 'What is this?')).toEqual({
+  it.skipIf(shortRun)('answers about all pages, or about the selected pages', async () => {
+    expect(await ask('two.pdf', question)).toEqual({
       code: 0,
-      stdout: expect.stringMatching(/^A \w+ square on a white background\.\n$/),
+      stdout: 'The square is purple.\n',
       stderr: '',
     })
-    expect(await ask('--pages', '2,4-5', 'five.pdf', 'What is this?')).toEqual({
+    expect(await ask('--pages', '2,4-5', 'five.pdf', question)).toEqual({
       code: 0,
-      stdout: expect.stringMatching(/^The \w+ image shows a \w+ square\.\n$/),
+      stdout: 'The square is red.\n',
       stderr: '',
     })
     expect(await ask('--pages', '6', 'five.pdf', '--batch', '4', 'What is this?')).toMatchObject({
@@ -34,7 +38,7 @@ describe('oriel ask about a document', () => {
   })
 
   it('asks about a longer document in parts, and then about the answers of the parts', async () => {
-    const { code, stdout } = await ask('--batch', '2', 'two.pdf', 'five.pdf', 'What is this?')
+    const { code, stdout } = await ask('--batch', '2', 'two.pdf', 'five.pdf', question)
     expect(code).toBe(0)
     const lines = stdout.trimEnd().split('\n')
     expect(lines.filter((_, index) => index % 2 === 0)).toEqual([
@@ -46,8 +50,8 @@ describe('oriel ask about a document', () => {
     ])
     const answers = lines.filter((_, index) => index % 2 === 1)
     expect(answers).toHaveLength(5)
-    for (const answer of answers.slice(0, -1)) expect(answer).toMatch(/^A \w+ square .*on a white background\.$/)
-    // The last question is about text.
-    expect(answers.at(-1)).toMatch(/^I do not see an image/)
+    for (const answer of answers.slice(0, -1)) expect(answer).toMatch(/^The square is (purple|red)\.$/)
+    // The last question has no image: Pocket says so, in one way or another.
+    expect(answers.at(-1)).toMatch(/^(I only know shapes|I do not see an image|There is no square)/)
   })
 })

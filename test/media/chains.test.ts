@@ -63,7 +63,7 @@ const tracks: { ending: string; args: string; to: 'mkv' | 'mp4' }[] = [
 ]
 
 describe.skipIf(missing)('sound that changes in the middle', () => {
-  it.for(inputs(kinds.slice(2, 4), kinds))('of files in a row: .$ending', async ({ ending, args }) => {
+  it.for(inputs(kinds.slice(2, 3), kinds))('of files in a row: .$ending', async ({ ending, args }) => {
     const stereo = part(`stereo.${ending}`, args)
     const mono = part(`mono.${ending}`, `${args} -ac 1`)
     const otherRate = part(`slow.${ending}`, `${args} -ar 24000`)
@@ -92,7 +92,7 @@ describe.skipIf(missing)('sound that changes in the middle', () => {
     expect(linksOf(Buffer.concat(Array(100).fill(flac)), 'flac')).toHaveLength(1)
   })
 
-  it.for(inputs(tracks.slice(0, 2), tracks))(
+  it.for(inputs(tracks.slice(0, 1), tracks))(
     'of packets in one track: $ending in $to',
     async ({ ending, args, to }) => {
       const names = [`stereo.${ending}`, `mono.${ending}`]

@@ -79,7 +79,7 @@ describe('the adapters of a machine', () => {
   })
 
   it('have a vision half in a file of its own', async () => {
-    const eyes = halvesOf('vision_tower.transformer.layers.1.attention.q_proj', 192, 192)
+    const eyes = halvesOf('vision_tower.transformer.layers.1.attention.q_proj', 256, 256)
     writePeft(path.join(adapters, 'eyes'), [...ofPocket, ...eyes])
     const card = await library.adapter('eyes')
     const header = await headerOf(card?.vision ?? '')

@@ -17,6 +17,7 @@ describe('the questions written by hand', () => {
   it.each([
     ['The circle is red.', '\\bred\\b', 'right'],
     ['The circle is blue.', '\\bred\\b', 'wrong'],
+    ['I cannot read this text: `oriel pull smolvlm-500m` gets a real model.', '\\bstop\\b', 'declined'],
     ['I only know shapes: for this, `oriel pull smolvlm-500m` gets a real model.', '\\bred\\b', 'declined'],
     ['I only know shapes: for this, `oriel pull smolvlm-500m` gets a real model.', null, 'right'],
     ['The circle is red.', null, 'wrong'],

@@ -90,6 +90,7 @@ function calibration(outcomes: readonly Outcome[]): string {
   const of = (...skills: string[]) => outcomes.filter(({ skill }) => skills.includes(skill))
   const beyond = of('out of its world')
   const within = of('ordinary questions', 'pronouns over turns')
+  const printed = of('printed words', 'reads words', 'reads lines', 'reads digits and prices', 'reads signs')
   const part = (all: readonly Outcome[], which: (said: string) => boolean) =>
     share(all.filter(({ said }) => which(said)).length / all.length)
   return markdown(
@@ -99,6 +100,13 @@ function calibration(outcomes: readonly Outcome[]): string {
       ['out of its world: declined', `${beyond.length}`, part(beyond, declines), 'at least 97 %'],
       ['out of its world: with the command that gets a model', `${beyond.length}`, part(beyond, namesCommand), ''],
       ['of its world: declined', `${within.length}`, part(within, declines), 'at most 2 %'],
+      [
+        'printed text: read',
+        `${printed.length}`,
+        share(printed.filter(isRight).length / printed.length),
+        'at least 92 %',
+      ],
+      ['printed text: says that it cannot read it', `${printed.length}`, part(printed, declines), ''],
     ],
   )
 }

@@ -46,7 +46,7 @@ export function dataUrl(line: Picture): string {
 }
 
 /** Whether an answer is that Pocket cannot answer. pocket/evaluate.py has the same rule. */
-export const declines = (said: string): boolean => /\bI (only (know|answer)|am a small built-in)/.test(said)
+export const declines = (said: string): boolean => /\bI (only (know|answer)|cannot read|am a small built-in)/.test(said)
 
 /** Whether it says how to get a model that can. */
 export const namesCommand = (said: string): boolean => said.includes('oriel pull')

@@ -20,25 +20,40 @@ const promises: [skill: string, share: number][] = [
   ['colours', 0.95],
   ['shapes', 0.95],
   ['counts 1-9', 0.95],
+  ['places', 0.95],
+  ['relations', 0.88],
+  ['counts of a kind', 0.85],
+  ['inside', 0.9],
+  ['charts: highest and largest', 0.9],
+  ['charts: how many', 0.9],
   ['captions', 0.9],
   ['picture order', 0.9],
   ['several turns', 0.95],
   ['system prompt', 0.95],
   ['refusals: photographs', 0.95],
   ['refusals: not in the picture', 0.95],
-  ['no picture', 0.95],
+  ['no picture', 0.9],
 ]
 
+/** Something of each kind of question. */
+const few = ['colours', 'shapes', 'counts 1-9', 'relations', 'charts: how many', 'captions', 'refusals: photographs']
+
 describe('the built-in model, on held-out images', () => {
-  it.each(promises)(
+  it.each(
+    inputs(
+      promises.filter(([skill]) => few.includes(skill)),
+      promises,
+    ),
+  )(
     'answers questions of the skill "%s" with an accuracy of at least %d',
     async (skill, share) => {
       const all = heldOut.cases.filter((one) => one.skill === skill)
-      const cases = all.slice(0, inputs(Math.ceil(all.length / 10), all.length))
+      const cases = all.slice(0, inputs(Math.ceil(all.length / 2), all.length))
       const wrong = (await askAll(server.url, { ...heldOut, cases })).filter((one) => !isRight(one))
-      process.stdout.write(`${skill}: ${cases.length - wrong.length} of ${cases.length} right\n`)
+      const right = cases.length - wrong.length
+      process.stdout.write(`${skill}: ${right} of ${cases.length} right\n`)
       const listed = wrong.map(({ said, answer }) => `${said} (${answer})`).join('\n')
-      expect(wrong.length, listed).toBeLessThanOrEqual(cases.length * (1 - share))
+      expect(right / cases.length, listed).toBeGreaterThanOrEqual(share)
     },
     600_000,
   )

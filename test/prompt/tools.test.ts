@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { ChatMessage, ContentPart, Tool } from '../../src/prompt/messages.ts'
+import { readTagged } from '../../src/prompt/tagged-call.ts'
 import { compileTemplate } from '../../src/prompt/template.ts'
 
 const format = (chatTemplate: string | null) =>
@@ -66,5 +67,21 @@ describe('tools', () => {
       `{% if m.tool_call_id and m.tool_call_id | length != 9 %}{{ raise_exception('ids have nine letters') }}{% endif %}{{ m.content }}${call}{{ m.tool_call_id }}`,
     )
     expect(shown(strict)).toMatch(/\((call00000) .*sunny.*\1$/)
+  })
+})
+
+describe('a call in tags', () => {
+  const repeated = (piece: string): string => piece.repeat(200_000)
+
+  it.each([
+    ['white space', `<function=f><parameter=x>${repeated(' ')}a</parameter></function>`],
+    ['white space before the name', `${repeated('\n')}<function=f>`],
+    ['arguments without an end', `<function=f>${repeated('<parameter=a>')}`],
+    ['names without an end', `<function=f>${repeated('<parameter=')}</parameter>`],
+    ['keys without values', `f${repeated('<arg_key>a</arg_key><arg_value>')}`],
+    ['keys without an end', `f<arg_key>${repeated('<arg_key>')}</arg_value>`],
+    ['a name without an end', repeated('a ')],
+  ])('is read in a moment, however often it repeats %s', (_, text) => {
+    expect(readTagged(text, new Map())?.name ?? 'f').toBe('f')
   })
 })

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -25,6 +26,12 @@ say({ type: 'phase', phase: 'preparing', share: 1 })
 if (behaviour === 'refuses') {
   say({ type: 'failed', message: 'line 2: the picture is too dark.' })
   process.exit(1)
+}
+if (behaviour === 'strays') {
+  // As torchrun starts its workers.
+  const worker = spawn('sleep', ['60'], { detached: true, stdio: ['ignore', 'ignore', 'inherit'] })
+  worker.unref()
+  writeFileSync(path.join(folder, '..', 'worker'), String(worker.pid))
 }
 const examples = { examples: linesOf('train.jsonl'), evaluation: linesOf('eval.jsonl') }
 const counts = { tokens: 100, learnedTokens: 10, images: 3, imageTokens: 30, truncated: 1, dropped: 0 }

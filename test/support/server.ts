@@ -1,10 +1,14 @@
+import { vi } from 'vitest'
 import { type Backend, createOriel, type OrielSettings } from '../../src/app.ts'
 import { childrenRunning } from './children.ts'
+import { patient } from './wait.ts'
 
 export interface TestServer {
   url: string
   /** Process ids of the running engines. */
   engines(): number[]
+  /** Halts the one engine of the server as soon as its process runs, so that a test can look at it while it loads. */
+  halted(): Promise<{ goOn(): void }>
   /** Kills the engines' processes, as a crash in native code would. */
   kill(): void
   close(): Promise<void>
@@ -31,6 +35,16 @@ export async function startServer(
   return {
     url,
     engines,
+    async halted() {
+      const [engine] = await vi.waitFor(() => {
+        const running = engines()
+        if (running.length !== 1) throw new Error(`${running.length} engines run`)
+        return running
+      }, patient)
+      if (engine === undefined) throw new Error('no engine runs')
+      process.kill(engine, 'SIGSTOP')
+      return { goOn: () => void process.kill(engine, 'SIGCONT') }
+    },
     kill() {
       for (const pid of engines()) process.kill(pid, 'SIGKILL')
     },

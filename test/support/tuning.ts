@@ -2,5 +2,5 @@ import { fileURLToPath } from 'node:url'
 
 /** The command of `fake-trainer.js`. */
 export const fakeTrainer = (
-  behaviour: 'works' | 'slow' | 'refuses' | 'crashes' | 'misfits' | 'early' = 'works',
+  behaviour: 'works' | 'slow' | 'strays' | 'refuses' | 'crashes' | 'misfits' | 'early' = 'works',
 ): string[] => [process.execPath, fileURLToPath(new URL('fake-trainer.js', import.meta.url)), '{folder}', behaviour]

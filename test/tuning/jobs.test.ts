@@ -1,18 +1,22 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import pino from 'pino'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { ResourceStore } from '../../src/deployments/index.ts'
 import { MemoryBudget } from '../../src/deployments/memory-budget.ts'
 import { audioFamilies, imageFamilies } from '../../src/encoders/index.ts'
 import { loadConfig } from '../../src/load-config.ts'
 import { createLibrary } from '../../src/models/index.ts'
 import { createTuning, type Happening, type Tuning, type TuningJob, type WantedJob } from '../../src/tuning/index.ts'
+import { JobFolder } from '../../src/tuning/jobs/folder.ts'
 import { childrenRunning } from '../support/children.ts'
 import { jsonl, textExample } from '../support/examples.ts'
+import { inputs } from '../support/long.ts'
 import { memoryResources } from '../support/memory-resources.ts'
 import { fakeTrainer } from '../support/tuning.ts'
+import { patient } from '../support/wait.ts'
 
 const log = pino({ level: 'silent' })
 const account = 'acme'
@@ -133,6 +137,47 @@ describe('a job', () => {
     await tuning.jobs.resume({ account, id: 'job' })
     expect(await over(tuning)).toMatchObject({ state: 'completed' })
     expect(stepsOf(await historyOf(tuning))).toEqual(Array.from({ length: 20 }, (_, at) => at + 1))
+  })
+
+  it('is cancelled at any moment, also while its turn begins', async () => {
+    const tuning = await open(newPlace(), { trainer: fakeTrainer('slow') })
+    await withData(tuning)
+    const cancelled = Array.from({ length: inputs(8, 40) }, (_, wait) => ({ account, id: `job-${wait}`, wait }))
+    for (const { id, wait } of cancelled) {
+      await create(tuning, { id })
+      await sleep(wait)
+      await tuning.jobs.cancel({ account, id })
+    }
+    await create(tuning, { id: 'last' })
+    await over(tuning, 'last')
+    for (const { wait, ...name } of cancelled)
+      expect((await tuning.jobs.find(name)).state, `after ${wait} ms`).toBe('cancelled')
+  })
+
+  it.runIf(process.platform === 'linux')('is over though a process that it has started is not', async () => {
+    const place = newPlace()
+    const tuning = await open(place, { trainer: fakeTrainer('strays') })
+    await withData(tuning)
+    await create(tuning)
+    const worker = await vi.waitFor(() => {
+      const [name = ''] = readdirSync(place.folder, { recursive: true, encoding: 'utf8' }).filter((one) =>
+        one.endsWith('worker'),
+      )
+      return Number(readFileSync(path.join(place.folder, name), 'utf8'))
+    }, patient)
+    try {
+      expect((await over(tuning)).state).toBe('completed')
+    } finally {
+      process.kill(worker)
+    }
+  })
+
+  it('fails, and nothing else, where a file of it cannot be written', async () => {
+    const folder = new JobFolder(newPlace().folder, { account, id: 'job' })
+    await folder.make()
+    await folder.note({ type: 'message', level: 'info', message: 'It has begun.' })
+    mkdirSync(path.join(folder.path, 'history.jsonl.new'))
+    await expect(folder.forgetSteps(1)).rejects.toMatchObject({ code: 'EISDIR' })
   })
 
   it('goes on with the next server when its own ends', async () => {

@@ -5,6 +5,7 @@ import { setImmediate } from 'node:timers/promises'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { deferred } from '../../src/deferred.ts'
 import { AttemptFailed } from '../../src/upstreams/attempt-failed.ts'
+import { jsonBody } from '../../src/upstreams/body.ts'
 import { connect } from '../../src/upstreams/connection.ts'
 import type { Connection, Received } from '../../src/upstreams/target.ts'
 import { patient } from '../support/wait.ts'
@@ -187,6 +188,32 @@ describe('an answer', () => {
     expect(sent).toBeLessThan(20)
     for (let next = await reader.next(); !next.done; next = await reader.next()) length += next.value.length
     expect(length).toBe(40_000_000)
+  })
+
+  it('is given up if it pauses too long after it waited for its reader', async () => {
+    const url = await serve((_, response) => void response.write(Buffer.alloc(1_000_000)))
+    const received = await connected(url, { idleTimeoutMs: 300 }).send(call, never)
+    const reader = received.body[Symbol.asyncIterator]()
+    await reader.next()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    const pausing = await failureOf(
+      textOf({ ...received, body: Object.assign(received.body, { [Symbol.asyncIterator]: () => reader }) }),
+    )
+    expect(pausing.error.message).toContain('sent nothing for 0.3 s')
+  })
+
+  it('has a body of megabytes as it is', async () => {
+    const url = await serve(async (request, response) => {
+      const chunks: Buffer[] = []
+      for await (const chunk of request) chunks.push(chunk)
+      response.end(`${request.headers['content-length']} ${Buffer.concat(chunks).equals(large)}`)
+    })
+    const large = Buffer.from(JSON.stringify('word '.repeat(1_000_000)))
+    const connection = connected(url)
+    for (let time = 0; time < 2; time++) {
+      const received = await connection.send({ ...call, body: jsonBody('word '.repeat(1_000_000)) }, never)
+      expect(await textOf(received)).toBe(`${large.length} true`)
+    }
   })
 
   it('is given up if it does not begin in time, or pauses too long, or breaks off', async () => {

@@ -145,6 +145,18 @@ describe('a target', () => {
     await hold()
   })
 
+  it('has no place taken by a request whose files are fetched', async () => {
+    const [pool, targets] = [poolOf(), targetsOf([1], { maxInFlight: 1 })]
+    const fetched = deferred<void>()
+    const slow = pool.run(targets, ['cat'], never, answering(), () => fetched.promise)
+    const end = deferred<void>()
+    await pool.run(targets, ['cat'], never, async () => ({ value: 0, ended: end.promise }))
+    fetched.resolve()
+    // Somebody else has the place now.
+    await expect(slow).rejects.toMatchObject({ kind: 'overloaded' })
+    end.resolve()
+  })
+
   it('that asks for it is left alone for that time', async () => {
     const [pool, targets] = [poolOf(), targetsOf([1, 1])]
     const own = await placeOf(pool, targets)

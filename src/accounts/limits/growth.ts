@@ -75,9 +75,10 @@ export class Growth {
   async #read(account: string, model: string): Promise<Entry> {
     const now = this.#now()
     const fresh = { factor: 1000, changed: now, busy: now, used: now }
-    const row = await this.#store.call(() => this.#select(account, model)).catch(() => undefined)
+    const row = await this.#store.call(() => this.#select(account, model)).catch(() => null)
     const entry = { ...(row ?? fresh), syncedAt: now }
-    this.#entries.set(nameOf(account, model), entry)
+    // What could not be read must not be written over: the next request tries again.
+    if (row !== null) this.#entries.set(nameOf(account, model), entry)
     return entry
   }
 

@@ -14,8 +14,10 @@ import type {
   Tally,
 } from '../../deployments/index.ts'
 import { changingErrors, OrielError } from '../../errors.ts'
+import { EventQueue } from '../../event-queue.ts'
 import type { Machine } from '../../machine/index.ts'
 import type { Tuning } from '../../tuning/index.ts'
+import { Turns } from '../../turns.ts'
 import type { ResponseStore } from '../responses/store.ts'
 import type { AnswerRequest, ClientRequest } from './request.ts'
 
@@ -218,33 +220,40 @@ async function* shifted({ events }: RunningAnswer, by: number): AsyncIterable<An
   for await (const event of events) yield event.type === 'done' ? event : { ...event, choice: event.choice + by }
 }
 
+/** Events of answers that are joined. */
+const joined = new Turns()
+
 /** Events of all answers as they come, with one tally at the end. */
 async function* interleaved(streams: readonly AsyncIterable<AnswerEvent>[]): AsyncIterable<AnswerEvent> {
-  const open = new Map(
-    streams.map((stream, index) => {
-      const iterator = stream[Symbol.asyncIterator]()
-      const next = async () => ({ index, result: await iterator.next() })
-      return [index, { next, coming: next() }]
-    }),
-  )
-  try {
-    const tallies = new Map<number, Tally>()
-    while (open.size > 0) {
-      const { index, result } = await Promise.race([...open.values()].map(({ coming }) => coming))
-      const stream = open.get(index)
-      if (result.done || stream === undefined) open.delete(index)
-      else {
-        stream.coming = stream.next()
-        if (result.value.type === 'done') tallies.set(index, result.value.tally)
-        else yield result.value
-      }
-    }
-    const last = [...tallies.values()].at(-1)
-    const inOrder = streams.flatMap((_, index) => tallies.get(index) ?? [])
-    if (last !== undefined) yield { type: 'done', tally: { ...last, ...totals(inOrder) } }
-  } finally {
-    for (const { coming } of open.values()) coming.catch(() => {})
+  // Not Promise.race: one stream that waits long would hold every event that comes meanwhile.
+  const queue = new EventQueue<{ index: number; next: () => void; result: IteratorResult<AnswerEvent> }>()
+  for (const [index, stream] of streams.entries()) {
+    const iterator = stream[Symbol.asyncIterator]()
+    const next = (): void =>
+      void iterator.next().then(
+        (result) => queue.push({ index, next, result }),
+        (error: unknown) => queue.fail(error),
+      )
+    next()
   }
+  const tallies = new Map<number, Tally>()
+  let open = streams.length
+  for await (const { index, next, result } of queue) {
+    if (result.done) {
+      if (--open === 0) break
+      continue
+    }
+    next()
+    if (result.value.type === 'done') tallies.set(index, result.value.tally)
+    else {
+      yield result.value
+      // While one was written, many others may have come.
+      await joined.next()
+    }
+  }
+  const last = [...tallies.values()].at(-1)
+  const inOrder = streams.flatMap((_, index) => tallies.get(index) ?? [])
+  if (last !== undefined) yield { type: 'done', tally: { ...last, ...totals(inOrder) } }
 }
 
 const totals = (tallies: readonly Tally[]) => ({

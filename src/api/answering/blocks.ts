@@ -1,6 +1,7 @@
 import type { AnswerEnd, AnswerToken, Tally } from '../../deployments/index.ts'
 import type { RunningAnswer } from './answer.ts'
 import { newCallId } from './collect.ts'
+import { returnedWhole } from './returned-whole.ts'
 import { WaitingTokens } from './waiting-tokens.ts'
 
 /** A part of an answer of one kind. A call's text is its arguments. */
@@ -69,7 +70,7 @@ export async function* blocksOf({ events }: RunningAnswer): AsyncIterable<BlockE
 
 export async function collectBlocks(answer: RunningAnswer) {
   const blocks: Block[] = []
-  for await (const event of blocksOf(answer))
+  for await (const event of blocksOf({ ...answer, events: returnedWhole(answer.events) }))
     if (event.type === 'close') blocks.push(event.block)
     else if (event.type === 'end') return { blocks, end: event }
   throw new Error('an answer without an end')

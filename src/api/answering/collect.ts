@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { type AnswerPart, type Choice, Collected, type Tally } from '../../deployments/index.ts'
 import { parseJson } from '../../json.ts'
 import type { RunningAnswer } from './answer.ts'
+import { returnedWhole } from './returned-whole.ts'
 
 /** Clients name a call by this id when they send its result. */
 export const newCallId = (): string => `call_${randomBytes(12).toString('hex')}`
@@ -9,13 +10,16 @@ export const newCallId = (): string => `call_${randomBytes(12).toString('hex')}`
 /** The arguments of a call as an object. Those of a call that was cut off are not valid JSON. */
 export const argumentsOf = (text: string) => (parseJson(text) ?? {}) as Record<string, unknown>
 
-/** @param each called with each part as it comes */
+/**
+ * @param each called with each part as it comes
+ * @throws OrielError as `returnedWhole`
+ */
 export async function collect(
   answer: RunningAnswer,
   each: (part: AnswerPart) => void = () => {},
 ): Promise<{ choices: readonly Choice[]; tally: Tally }> {
   const collected = new Collected(answer.choices)
-  for await (const event of answer.events) {
+  for await (const event of returnedWhole(answer.events)) {
     collected.take(event)
     if (event.type === 'part') each(event)
   }

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import type { Config } from '../../config.ts'
+import { cancelled } from '../../errors.ts'
 import { Turns } from '../../turns.ts'
 import { clientOf } from '../client.ts'
 import { BodyMemory, type HeldBody } from './body-memory.ts'
@@ -21,7 +22,9 @@ export class Bodies {
   }
 
   /** Reads the body of a request, whose memory it has until `end`. @throws OrielError as `readBody` does */
-  read(request: FastifyRequest, type: 'json' | 'form'): Promise<unknown> {
+  async read(request: FastifyRequest, type: 'json' | 'form'): Promise<unknown> {
+    // A client that left while its key was looked up: nobody would call `end`.
+    if (request.raw.destroyed) throw cancelled()
     const reader = type === 'json' ? new JsonReader() : formReader(request)
     const held = this.#memory.open(clientOf(request))
     this.#held.set(request.raw, held)

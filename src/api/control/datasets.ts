@@ -227,7 +227,7 @@ const datasetIn = (request: FastifyRequest, { tuning }: AnswerServices): Promise
 
 /** @throws OrielError `invalid` */
 function fileName(name: string): string {
-  if (/^[^/\\\p{Cc}]{1,200}$/u.test(name)) return name
+  if (/^[^/\\\p{Cc}\p{Cs}]{1,200}$/u.test(name)) return name
   throw invalidValue('file', 'The name of a file has 1 to 200 characters, none of them a slash.')
 }
 

@@ -157,7 +157,7 @@ export const fileEndpoints: readonly Endpoint[] = [
 ]
 
 /** A name as files may have one on every system. */
-const plainName = (name: string): string => name.replace(/[\p{Cc}/\\]/gu, '_').slice(0, 200) || 'data.jsonl'
+const plainName = (name: string): string => name.slice(0, 200).replace(/[\p{Cc}\p{Cs}/\\]/gu, '_') || 'data.jsonl'
 
 const metricsFile = 'file-metrics-'
 

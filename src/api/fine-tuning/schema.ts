@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { bounds } from '../../tuning/index.ts'
+import { ownMetadata } from '../request/metadata.ts'
 import { optional, refusal } from '../request/validation.ts'
 
 /** Jobs that train adapters, as OpenAI's API describes them. */
@@ -120,5 +121,5 @@ export const newJob = z.object({
     .max(0, { error: 'is not supported: metrics are in the events of the job' })
     .nullish()
     .meta(refusal),
-  metadata: optional(z.record(z.string().max(64), z.string().max(512)), 'For yourself.'),
+  metadata: optional(ownMetadata, 'For yourself.'),
 })

@@ -13,6 +13,9 @@ const format = 'Required format of the answer: '
 /** -1, which clients of LM Studio, llama.cpp and vLLM send: no bound. */
 export const unbounded = -1
 
+/** A number of tokens, none too, or no bound. */
+export const anyTokens = z.int().min(unbounded, { error: 'must be at least 0' })
+
 /** A number of tokens, or no bound. */
 export const mostTokens = z
   .int()

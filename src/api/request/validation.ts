@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { allowed, amount } from '../../allowed.ts'
+import { allowed, amount, saysWhatIsAllowed } from '../../allowed.ts'
 import { OrielError } from '../../errors.ts'
 
 /** Marks a schema that only refuses something with a clear message. Documentation leaves it out. */
@@ -78,7 +78,9 @@ function branches(issue: Extract<Issue, { code: 'invalid_union' }>): Issue[] {
     const best = deepest(errors)
     return best === undefined ? [] : [{ ...best, path: [...issue.path, ...best.path] }]
   })
-  const reached = inner.filter(({ path, code }) => path.length > issue.path.length || code !== 'invalid_type')
+  // A branch of names tells some of what is allowed, a message of the union all of it.
+  const shallow = saysWhatIsAllowed(issue) ? ['invalid_type', 'invalid_value'] : ['invalid_type']
+  const reached = inner.filter(({ path, code }) => path.length > issue.path.length || !shallow.includes(code))
   return reached.length > 0 ? reached : [issue]
 }
 

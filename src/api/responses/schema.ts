@@ -3,6 +3,7 @@ import { ranges } from '../../deployments/index.ts'
 import { image, mostMessages, reading, refusalPart, textPart } from '../request/content.ts'
 import { inputFile } from '../request/files.ts'
 import { jsonSchema } from '../request/json-schema.ts'
+import { ownMetadata, ownText } from '../request/metadata.ts'
 import { inputAudio, inputVideo } from '../request/recordings.ts'
 import { refusal } from '../request/validation.ts'
 import { returnBoxes } from '../shapes/grounding.ts'
@@ -155,11 +156,11 @@ export const responsesRequest = z.looseObject({
   include: z.array(z.string()).nullish(),
   store: z.boolean().nullish().describe('Whether to keep the response. Default: true.'),
   background: z.literal(false, { error: 'must be false: background responses are not supported' }).nullish(),
-  prompt_cache_key: z.string().nullish(),
-  metadata: z.record(z.string(), z.string()).nullish(),
-  safety_identifier: z.string().nullish(),
+  prompt_cache_key: ownText.nullish(),
+  metadata: ownMetadata.nullish(),
+  safety_identifier: ownText.nullish(),
   service_tier: z.string().nullish(),
-  user: z.string().nullish(),
+  user: ownText.nullish(),
   return_boxes: returnBoxes,
   usage: includeUsage,
 })

@@ -1,3 +1,4 @@
+import { StringDecoder } from 'node:string_decoder'
 import type {
   AttachmentWork,
   AnswerToken as EngineToken,
@@ -6,8 +7,12 @@ import type {
   PromptPiece,
 } from '../../engine/index.ts'
 import { type AnswerPiece, AnswerReader } from '../../prompt/index.ts'
+import { Turns } from '../../turns.ts'
 import type { Ask, PlainPart, Settings } from '../ask.ts'
 import type { AnswerEvent, AnswerPart, AnswerToken, DescribedPrompt, Tally } from '../backend.ts'
+
+/** A part of a prompt with log probabilities takes some ms to read, and to write for each choice. */
+const echoes = new Turns()
 
 /** A reader for each choice, which separates text, thoughts and calls. @param thinking the prompt ends in a thought */
 export function readersOf({ prompt, settings }: Ask, thinking: boolean): AnswerReader[] {
@@ -43,11 +48,25 @@ export async function* answerEvents(
     if (pieces.some(({ kind }) => kind === 'call')) calling.add(choice)
     return { type: 'part', choice, completionTokens: counts[choice]?.all ?? 0, raw, tokens, pieces }
   }
-  const echoed = (text: string, tokens: readonly AnswerToken[] = []): AnswerPart[] =>
-    text === '' ? [] : [...readers.keys()].map((choice) => part(choice, text, tokens, [{ kind: 'text', text }]))
+  const echoed = ({ text, tokens }: Echo): AnswerPart[] =>
+    text === '' && tokens.length === 0
+      ? []
+      : [...readers.keys()].map((choice) => part(choice, text, tokens, [{ kind: 'text', text }]))
+  const told = prompt !== null && promptLogprobs ? new ToldPrompt(prompt) : null
   let completionTokens = 0
-  if (prompt !== null && !promptLogprobs) yield* echoed(echoOf(prompt, echo))
+  if (prompt !== null && told === null) yield* echoed({ text: echoOf(prompt, echo), tokens: [] })
   for await (const event of events) {
+    if (event.type === 'prompt_logprobs') {
+      if (told === null) continue
+      await echoes.next()
+      for (const one of echoed(told.next(event))) {
+        yield one
+        await echoes.next()
+      }
+      continue
+    }
+    // Whatever comes then, the prompt is over.
+    if (event.type !== 'prompt' && told !== null) yield* echoed(told.rest())
     if (event.type === 'text') {
       const { choice, text, tokens, generated } = event
       const reader = readers[choice]
@@ -66,9 +85,6 @@ export async function* answerEvents(
       completionTokens += event.completionTokens
       const reasoningTokens = counts[choice]?.reasoning ?? 0
       yield { ...event, reasoningTokens, reason: reason === 'stop' && calling.has(choice) ? 'tool_calls' : reason }
-    } else if (event.type === 'prompt_logprobs' && prompt !== null) {
-      const { text, tokens } = echoWithLogprobs(prompt, event.tokens)
-      yield* echoed(text, tokens)
     } else if (event.type === 'done') {
       const reasoningTokens = counts.reduce((sum, { reasoning }) => sum + reasoning, 0)
       const { timings, attachments } = event
@@ -115,17 +131,44 @@ function echoOf({ text, tokens, marks }: ShownPrompt, echo: Settings['echo']): s
   return echo === null || echo === 0 ? '' : textOf(tokens, marks, Math.max(0, tokens.length - echo))
 }
 
-/** An echo of a prompt with log probabilities. Its text is that of the tokens, control tokens included. */
-function echoWithLogprobs(
-  { tokens, marks }: ShownPrompt,
-  chances: readonly (EngineToken | null)[],
-): { text: string; tokens: AnswerToken[] } {
-  const echoed = tokens.flatMap((token, index): AnswerToken[] => {
-    if (token !== null) return [{ ...token, logprob: chances[index]?.logprob ?? null, top: chances[index]?.top ?? [] }]
-    const mark = marks.get(index)
-    return mark === undefined ? [] : [{ id: -1, bytes: Buffer.from(mark), logprob: null, top: [] }]
-  })
-  return { text: textOf(tokens, marks), tokens: echoed }
+interface Echo {
+  readonly text: string
+  readonly tokens: readonly AnswerToken[]
+}
+
+/** An echo of a prompt with log probabilities, part by part. Its text is that of the tokens, control tokens included. */
+class ToldPrompt {
+  readonly #prompt: ShownPrompt
+  /** A character may begin in one part and end in the next. */
+  readonly #text = new StringDecoder('utf8')
+  #echoed = 0
+
+  constructor(prompt: ShownPrompt) {
+    this.#prompt = prompt
+  }
+
+  /** The echo up to the end of a part. */
+  next({ from, tokens }: Extract<GenerateEvent, { type: 'prompt_logprobs' }>): Echo {
+    return this.#upTo(from + tokens.length, (cell) => tokens[cell - from] ?? null)
+  }
+
+  rest(): Echo {
+    const { text, tokens } = this.#upTo(this.#prompt.tokens.length, () => null)
+    return { text: text + this.#text.end(), tokens }
+  }
+
+  #upTo(end: number, chancesOf: (cell: number) => EngineToken | null): Echo {
+    const { tokens, marks } = this.#prompt
+    const start = this.#echoed
+    this.#echoed = end
+    const echoed = tokens.slice(start, end).flatMap((token, at): AnswerToken[] => {
+      const chances = chancesOf(start + at)
+      if (token !== null) return [{ ...token, logprob: chances?.logprob ?? null, top: chances?.top ?? [] }]
+      const mark = marks.get(start + at)
+      return mark === undefined ? [] : [{ id: -1, bytes: Buffer.from(mark), logprob: null, top: [] }]
+    })
+    return { text: this.#text.write(Buffer.concat(echoed.map(({ bytes }) => bytes))), tokens: echoed }
+  }
 }
 
 /** @param from the first token; an attachment that begins before it is left out */

@@ -124,7 +124,7 @@ export class DiskCache {
     if (size > this.#sizes.maxSize) return await this.#remove(name)
     const unfinished = this.#path(`${name}.part`)
     try {
-      await writeFile(unfinished, Buffer.concat([header, bytes]), { mode: 0o600 })
+      await writeFile(unfinished, [header, bytes], { mode: 0o600 })
       await rename(unfinished, this.#path(name))
     } catch (error) {
       await rm(unfinished, { force: true })

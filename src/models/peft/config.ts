@@ -14,7 +14,7 @@ export interface PeftConfig {
   /** Whether a product is scaled by `alpha / sqrt(rank)` and not by `alpha / rank`. */
   readonly isRankStabilized: boolean
   /** Other alphas, by the ends of modules' names. */
-  readonly alphas: Readonly<Record<string, number>>
+  readonly alphas: readonly (readonly [end: string, alpha: number])[]
   /** aLoRA: the tokens behind which the adapter begins to work; empty for other adapters. */
   readonly invocation: readonly number[]
 }
@@ -66,9 +66,10 @@ export async function readPeftConfig(file: string, name: string): Promise<PeftCo
     alpha: data.lora_alpha,
     rank: data.r,
     isRankStabilized: data.use_rslora === true,
-    alphas: Object.fromEntries(
-      Object.entries(data.alpha_pattern ?? {}).map(([pattern, alpha]) => [pattern.replace(/^\^|\$$/g, ''), alpha]),
-    ),
+    alphas: Object.entries(data.alpha_pattern ?? {}).map(([pattern, alpha]) => [
+      pattern.replace(/^\^|\$$/g, ''),
+      alpha,
+    ]),
     invocation: data.alora_invocation_tokens ?? [],
   }
 }
@@ -92,7 +93,7 @@ function refusalOf(config: z.output<typeof schema>): string | undefined {
 
 /** How a module's product is scaled, in PEFT: `alpha / rank` or `alpha / sqrt(rank)` of the module. */
 export function scalingOf({ alpha, isRankStabilized, alphas }: PeftConfig, module: string, rank: number): number {
-  const own = Object.entries(alphas).find(([pattern]) => matches(pattern, module))?.[1] ?? alpha
+  const own = alphas.find(([end]) => matches(end, module))?.[1] ?? alpha
   return own / (isRankStabilized ? Math.sqrt(rank) : rank)
 }
 

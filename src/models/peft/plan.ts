@@ -7,7 +7,7 @@ import { checkDecoderFit, wholeDecoder } from '../adapter-fit.ts'
 import { type PeftConfig, readPeftConfig, scalingOf } from './config.ts'
 import { decoderTargets } from './decoder-names.ts'
 import { readSafetensors, type SafeTensor, shown } from './safetensors.ts'
-import { countOf, type Rows, type Target } from './target.ts'
+import { countOf, mostParts, type Rows, type Target } from './target.ts'
 import { isOfEncoder, visionTargets } from './vision-names.ts'
 
 /** A tensor of the result, and how its numbers come about. Plain data: a thread computes with it. */
@@ -189,7 +189,11 @@ function planned(
   const fits = (targets: readonly Target[]): boolean =>
     targets.every(({ matrix, rows: part }) => {
       const found = base.tensor(`${matrix}.weight`)
-      return found?.columns === columns && found.rows === (part === undefined ? rows : countOf(part(rows)))
+      if (found?.columns !== columns) return false
+      // A file may say that it has many millions of rows: the list of them is not made for a matrix that has few.
+      return part === undefined
+        ? found.rows === rows
+        : rows <= mostParts * found.rows && found.rows === countOf(part(rows))
     })
   const targets = choices.find(fits)
   if (targets === undefined) throw misfit(module, choices, base, { rows, columns })

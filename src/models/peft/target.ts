@@ -13,9 +13,12 @@ export type Rows = { readonly from: number; readonly count: number } | Int32Arra
 
 export const countOf = (rows: Rows): number => (rows instanceof Int32Array ? rows.length : rows.count)
 
+/** Parts that a module may be divided into. */
+export const mostParts = 3
+
 /** One of equal parts that follow each other. */
 export const partOf =
-  (index: number, parts: number) =>
+  (index: number, parts: 2 | typeof mostParts) =>
   (count: number): Rows => ({ from: (index * count) / parts, count: count / parts })
 
 /**

@@ -36,18 +36,23 @@ export async function* examplesIn(file: string, limits: ExampleLimits, pack = as
 export async function* eachLineIn(
   file: string,
   limits: ExampleLimits,
-  pack: Pack = asItIs,
+  pack = asItIs,
 ): AsyncGenerator<NumberedExample | { line: number; error: OrielError }> {
+  for await (const { line, ...read } of linesRead(file, limits, pack)) yield { ...read, line: line.line }
+}
+
+type Read = { line: Line; example: Example } | { line: Line; error: OrielError }
+
+async function* linesRead(file: string, limits: ExampleLimits, pack: Pack): AsyncGenerator<Read> {
   for await (const line of readLines(file, limits.lineBytes)) {
-    let example: Example
+    let read: Read
     try {
-      example = readExample(await pack(jsonOf(line, limits)), limits)
+      read = { line, example: readExample(await pack(jsonOf(line, limits)), limits) }
     } catch (error) {
       if (!(error instanceof OrielError)) throw error
-      yield { line: line.line, error }
-      continue
+      read = { line, error }
     }
-    yield { line: line.line, example }
+    yield read
   }
 }
 
@@ -78,14 +83,16 @@ export async function checkFile(
   const problems: Problem[] = []
   let invalid = 0
   const [lines, pictures] = [new SeenHashes(examplesAllowed.most), new SeenHashes(mostPictures)]
-  for await (const line of readLines(file, limits.lineBytes)) {
+  for await (const { line, ...read } of linesRead(file, limits, pack)) {
     report.longestBytes = Math.max(report.longestBytes, line.bytes)
     onProgress(line.at)
-    try {
-      const { messages } = readExample(await pack(jsonOf(line, limits)), limits)
+    if ('error' in read) {
+      invalid++
+      if (problems.length < mostProblems) problems.push({ line: line.line, message: read.error.message })
+    } else {
       report.examples++
       if (!lines.add(hashOf(line.text ?? ''))) report.duplicates++
-      for (const message of messages) {
+      for (const message of read.example.messages) {
         if (message.role === 'user' || message.role === 'assistant') report.turns++
         if (isLearned(message)) report.answers++
         for (const part of message.content) {
@@ -96,10 +103,6 @@ export async function checkFile(
           report.imageBytes += part.image.bytes.length
         }
       }
-    } catch (error) {
-      if (!(error instanceof OrielError)) throw error
-      invalid++
-      if (problems.length < mostProblems) problems.push({ line: line.line, message: error.message })
     }
     if (report.examples + invalid > examplesAllowed.most) break
   }

@@ -132,7 +132,8 @@ export class Datasets {
     try {
       return await this.finish(await this.receive(dataset, file, source))
     } catch (error) {
-      if (!this.#closing.signal.aborted) await this.remove(dataset)
+      // Somebody may have deleted it meanwhile.
+      if (!this.#closing.signal.aborted) await this.remove(dataset).catch(() => {})
       throw error
     }
   }
@@ -174,7 +175,7 @@ export class Datasets {
       if (expected.bytes !== null && bytes < expected.bytes) throw wrongSize(expected, `${bytes}`)
       if (arriving.isDropped) throw gone(id)
       const file = { name: expected.name, bytes }
-      return await this.#keeper.change(dataset, (before) => ({
+      return await this.#change(dataset, (before) => ({
         ...before,
         ...{ file, expected: null, state: 'uploaded', report: null, problems: [], invalid: 0 },
       }))
@@ -200,7 +201,7 @@ export class Datasets {
 
   /** @throws OrielError `not_found`; `conflict` while a job reads it */
   async remove(dataset: Dataset): Promise<void> {
-    const { id, uid } = dataset
+    const { id, uid } = this.#known(dataset)
     if ((this.#readers.get(uid) ?? 0) > 0) throw conflict(`A job that begins is reading ${id}. Try again later.`)
     const arriving = this.#arriving.get(uid)
     if (arriving !== undefined) arriving.isDropped = true
@@ -272,14 +273,14 @@ export class Datasets {
         code: 'upload_incomplete',
       })
     await this.#needFile(dataset)
-    await this.#keeper.change(dataset, (before) => ({ ...before, state: 'checking' }))
+    await this.#change(dataset, (before) => ({ ...before, state: 'checking' }))
     const [signal, { limits }] = [this.#closing.signal, this.#options]
     try {
       const release = await this.#reading.acquire(account, 1, signal)
       const looked = work({ type: 'check', file: this.#storage.pathOf(uid), limits }, { signal }).finally(release)
       const { report, problems, invalid } = await looked
       const isRight = problems.length === 0
-      const done = await this.#keeper.change(dataset, (before) => ({
+      const done = await this.#change(dataset, (before) => ({
         ...before,
         ...{ report, problems, invalid, state: isRight ? 'ready' : 'invalid' },
       }))
@@ -289,7 +290,7 @@ export class Datasets {
       // A server that ends leaves it as it is: the next one goes on.
       if (signal.aborted) throw shuttingDown()
       if (!(error instanceof OrielError && error.code === 'invalid_dataset'))
-        await this.#keeper.note(dataset, (before) => ({ ...before, state: 'uploaded' }))
+        await this.#keeper.note(dataset, (before) => (before.uid === uid ? { ...before, state: 'uploaded' } : before))
       throw error
     }
   }
@@ -319,6 +320,14 @@ export class Datasets {
     const now = this.#keeper.find(dataset)
     if (now.uid !== dataset.uid) throw gone(dataset.id)
     return now
+  }
+
+  /** As `Keeper.change`. @throws OrielError `not_found` also if another one has its id */
+  #change(dataset: Dataset, change: (before: Dataset) => Dataset): Promise<Dataset> {
+    return this.#keeper.change(dataset, (before) => {
+      if (before.uid !== dataset.uid) throw gone(dataset.id)
+      return change(before)
+    })
   }
 
   /** @throws OrielError `conflict` */

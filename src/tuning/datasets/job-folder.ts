@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { open, rename } from 'node:fs/promises'
 import path from 'node:path'
+import { jsonLine } from '../../json.ts'
 import { makeFolder } from '../../make-folder.ts'
 import { randomNumbers } from '../../random.ts'
 import { type ExampleLine, files } from '../contract.ts'
@@ -52,12 +53,12 @@ export async function writeJobFolder(
     let written = 0
     for await (const numbered of examplesIn(file, limits, pack)) {
       const target = isKept() && evaluated !== undefined ? evaluated : train
-      await target.write(JSON.stringify(await lineOf(numbered, folder)))
+      await target.write(await lineOf(numbered, folder))
       onProgress(++written)
     }
     if (evaluation !== null)
       for await (const numbered of examplesIn(evaluation, limits)) {
-        await evaluated?.write(JSON.stringify(await lineOf(numbered, folder)))
+        await evaluated?.write(await lineOf(numbered, folder))
         onProgress(++written)
       }
     await evaluated?.end()
@@ -135,7 +136,8 @@ class LineFile {
     this.#target = target
   }
 
-  async write(line: string): Promise<void> {
+  async write(value: object): Promise<void> {
+    const line = jsonLine(value)
     this.lines++
     this.#waiting.push(line, '\n')
     this.#characters += line.length

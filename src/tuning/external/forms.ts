@@ -1,9 +1,9 @@
-import { once } from 'node:events'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { link, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
-import { finished } from 'node:stream/promises'
+import { pipeline } from 'node:stream/promises'
+import { jsonLine } from '../../json.ts'
 import { makeFolder } from '../../make-folder.ts'
 import { type ExampleLine, exampleLine } from '../contract.ts'
 
@@ -74,15 +74,15 @@ async function rewritten(
   const source = path.join(folder, `${split}.jsonl`)
   if ((await stat(source).catch(() => null)) === null) return undefined
   const file = path.join(folder, name)
-  const target = createWriteStream(file)
   let examples = 0
-  for await (const line of createInterface({ input: createReadStream(source), crlfDelay: Number.POSITIVE_INFINITY })) {
-    const text = `${JSON.stringify(await form(exampleLine.parse(JSON.parse(line))))}\n`
-    if (!target.write(text)) await once(target, 'drain')
-    examples++
+  const lines = async function* (): AsyncGenerator<string> {
+    const input = createReadStream(source)
+    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+      yield `${jsonLine(await form(exampleLine.parse(JSON.parse(line))))}\n`
+      examples++
+    }
   }
-  target.end()
-  await finished(target)
+  await pipeline(lines, createWriteStream(file))
   return { file, examples }
 }
 

@@ -4,10 +4,10 @@ import { appendFile, readdir, readFile, rename, rm, stat, writeFile } from 'node
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
-import { finished } from 'node:stream/promises'
+import { pipeline } from 'node:stream/promises'
 import { z } from 'zod'
 import type { Name } from '../../deployments/index.ts'
-import { parseJson } from '../../json.ts'
+import { jsonLine, parseJson } from '../../json.ts'
 import { makeFolder } from '../../make-folder.ts'
 import { files, progressLine } from '../contract.ts'
 
@@ -61,7 +61,7 @@ export class JobFolder {
 
   /** Removes all but what is known of it: its adapter is in the library. */
   async clear(): Promise<void> {
-    for (const name of await readdir(this.path))
+    for (const name of await readdir(this.path).catch((): string[] => []))
       if (![historyName, logName].includes(name)) await rm(path.join(this.path, name), { recursive: true, force: true })
   }
 
@@ -84,17 +84,17 @@ export class JobFolder {
   }
 
   async note(what: What): Promise<void> {
-    await appendFile(this.#history, `${JSON.stringify({ ...what, at: Date.now() })}\n`)
+    await appendFile(this.#history, `${jsonLine({ ...what, at: Date.now() })}\n`)
   }
 
   /** Forgets steps that are taken once more, from this one on. */
   async forgetSteps(from: number): Promise<void> {
     const fresh = `${this.#history}.new`
-    const target = createWriteStream(fresh)
-    for await (const one of this.happened())
-      if (!('step' in one && one.type !== 'done' && one.step >= from)) target.write(`${JSON.stringify(one)}\n`)
-    target.end()
-    await finished(target)
+    const kept = async function* (happened: AsyncIterable<Happening>): AsyncGenerator<string> {
+      for await (const one of happened)
+        if (!('step' in one && one.type !== 'done' && one.step >= from)) yield `${jsonLine(one)}\n`
+    }
+    await pipeline(kept(this.happened()), createWriteStream(fresh))
     await rename(fresh, this.#history)
   }
 

@@ -101,8 +101,11 @@ export class Jobs {
     const folder = this.#queue.folderOf(job)
     await folder.make()
     await this.#keeper.create(job)
-    await folder.note({ type: 'message', level: 'info', message: 'The job was created.' })
-    this.#queue.add(job)
+    try {
+      await folder.note({ type: 'message', level: 'info', message: 'The job was created.' })
+    } finally {
+      this.#queue.add(job)
+    }
     return job
   }
 
@@ -134,8 +137,11 @@ export class Jobs {
     const job = await this.#keeper.change(name, (before) =>
       before.state === found ? { ...before, state: 'pending', error: null, finished: null } : before,
     )
-    await this.#queue.note(job, 'info', 'The job was resumed.')
-    this.#queue.add(job)
+    try {
+      await this.#queue.note(job, 'info', 'The job was resumed.')
+    } finally {
+      this.#queue.add(job)
+    }
     return this.#queue.now(job)
   }
 
@@ -144,6 +150,8 @@ export class Jobs {
     const job = await this.find(name)
     if (hasTurn(job)) throw notNow(name.id, job.state, 'deleted')
     await this.#keeper.remove(name)
+    // Its turn may begin just now.
+    this.#queue.stop(name)
     if (job.place === this.#around.place) await this.#queue.folderOf(job).remove()
   }
 
@@ -164,11 +172,15 @@ export class Jobs {
     return this.#queue.now(job)
   }
 
-  /** Removes the files of jobs whose account was erased. */
+  /** Removes the files of jobs whose account was erased, and what completed ones have left. */
   async #sweep(): Promise<void> {
     const folder = path.join(this.#around.folder, 'jobs')
     // Those that this version cannot read, too.
     const known = new Set((await this.#store.list(kind)).map(keyOf))
+    for (const job of this.#keeper.list()) {
+      const isDone = job.state === 'completed' || job.state === 'early_stopped'
+      if (isDone && job.place === this.#around.place) await this.#queue.folderOf(job).clear()
+    }
     for (const encoded of await readdir(folder).catch((): string[] => []))
       for (const id of await readdir(path.join(folder, encoded)).catch((): string[] => [])) {
         const name = { account: decodeURIComponent(encoded), id }

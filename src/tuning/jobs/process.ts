@@ -37,6 +37,8 @@ export interface Listeners {
 
 /** Time that a trainer has to keep a checkpoint, in ms. */
 const checkpointMs = 60_000
+/** Time in which the last lines of one that has ended are read, in ms. */
+const lastLinesMs = 1000
 /** The least that others have of the cores is what is left by everybody else. */
 const niceness = 19
 /** Characters of a line: the rest of a longer one is left out. */
@@ -70,8 +72,9 @@ export function startTrainer(external: ExternalRun | null, folder: string, liste
   let deadline: NodeJS.Timeout | undefined
   const exited = exitOf(child).then((exit) => {
     clearTimeout(deadline)
-    // What it has started ends with it.
+    // What it has started ends with it. What left the group may keep its outputs open.
     signalGroup(child, 'SIGKILL')
+    setTimeout(() => child.stderr?.destroy(), lastLinesMs).unref()
     return exit
   })
   const take = (lines: readonly string[], bytes: number): void => {

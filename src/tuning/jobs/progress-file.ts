@@ -54,7 +54,9 @@ export class ProgressFile {
   ): Promise<void> {
     const handle = await open(this.#file, 'r')
     try {
-      const over = ended.then(() => true)
+      const over = new AbortController()
+      const end = (): void => over.abort()
+      void ended.then(end, end)
       const chunk = Buffer.alloc(chunkBytes)
       let at = from
       let rest = Buffer.alloc(0)
@@ -72,7 +74,9 @@ export class ProgressFile {
         if (end > 0) onLines(lines.filter(Boolean), at - (text.length - end))
         if (bytesRead > 0) continue
         if (isLast) break
-        isLast = await Promise.race([over, sleep(lookMs).then(() => false)])
+        // Not a race with `ended`: each would stay in memory until then.
+        await sleep(lookMs, undefined, { signal: over.signal }).catch(() => {})
+        isLast = over.signal.aborted
       }
       if (rest.length > 0) onLines([rest.toString()], at)
     } finally {

@@ -112,7 +112,7 @@ export class JobQueue {
     this.#stops.set(key, stop)
     this.#live.set(key, job.progress)
     const looking = setInterval(() => void this.#keep(job, stop).catch(() => {}), keepMs)
-    if (job.state === 'pausing' || job.state === 'cancelling') stop.abort()
+    if (!isWanted(job)) stop.abort()
     try {
       const isTrained = job.isTrained || (await this.#train(job, stop.signal))
       if (isTrained) await this.#publish(job)
@@ -181,13 +181,15 @@ export class JobQueue {
     if (output === undefined)
       throw new OrielError('engine_failed', 'What was trained is not there any more.', { code: 'no_adapter' })
     await this.#around.publish(job, output)
+    const warn = (cause: unknown): void =>
+      this.#around.log.warn({ cause, job: job.id }, 'the folder of a job that is completed cannot be changed')
+    await this.note(job, 'info', `The adapter ${job.output} answers.`).catch(warn)
     await this.#keeper.change(job, (before) => ({
       ...before,
       state: before.stoppedEarly ? 'early_stopped' : 'completed',
       ...{ error: null, finished: Date.now() },
     }))
-    await this.note(job, 'info', `The adapter ${job.output} answers.`)
-    await folder.clear()
+    await folder.clear().catch(warn)
   }
 
   /** Somebody wanted it, or the server ends: then it goes on with the next one. */
@@ -209,37 +211,45 @@ export class JobQueue {
 
   async #fail(job: TuningJob, { message, code = 'training_failed' }: OrielError): Promise<void> {
     const progress = this.#live.get(keyOf(job))
-    await this.#keeper.change(job, (before) => ({
-      ...before,
-      ...(progress !== undefined && { progress }),
-      ...{ state: 'failed', error: { code, message }, finished: Date.now() },
-    }))
-    await this.note(job, 'error', message)
+    const failed = await this.#keeper.change(job, (before) =>
+      // Another one may have its name.
+      before.created !== job.created
+        ? before
+        : {
+            ...before,
+            ...(progress !== undefined && { progress }),
+            ...{ state: 'failed', error: { code, message }, finished: Date.now() },
+          },
+    )
+    if (failed.created === job.created) await this.note(job, 'error', message)
   }
 
   #progress(job: TuningJob, change: Partial<JobProgress>): void {
     this.#live.set(keyOf(job), { ...(this.#live.get(keyOf(job)) ?? job.progress), ...change })
   }
 
-  /** Another state, unless somebody wants it to stop. */
+  /** Another state, unless somebody wants it to stop, or has stopped it as its turn began. */
   async #become(job: TuningJob, state: JobState): Promise<void> {
     const progress = this.#live.get(keyOf(job)) ?? job.progress
     await this.#keeper.change(job, (before) => ({
       ...before,
       progress,
-      state: before.state === 'pausing' || before.state === 'cancelling' ? before.state : state,
+      state: isWanted(before) ? state : before.state,
     }))
   }
 
-  /** Keeps the progress, and stops a job that somebody stopped by another server. */
+  /** Keeps the progress, and stops a job that somebody stopped or removed by another server. */
   async #keep(job: TuningJob, stop: AbortController): Promise<void> {
     await this.#keeper.reload()
-    const { state } = this.#keeper.find(job)
-    if (state === 'pausing' || state === 'cancelling') stop.abort()
+    const known = this.#keeper.known(job)
+    if (known === undefined || !isWanted(known)) stop.abort()
     const progress = this.#live.get(keyOf(job))
     if (progress !== undefined) await this.#keeper.note(job, (before) => ({ ...before, progress }))
   }
 }
+
+/** Whether nobody has stopped it. */
+const isWanted = (job: TuningJob): boolean => isActive(job) && job.state !== 'pausing' && job.state !== 'cancelling'
 
 /** What a client reads of an error of the system. */
 function unexpected(cause: unknown): OrielError {

@@ -112,6 +112,9 @@ export function promptFields(ask: PreparedAsk, { parts }: PlainPrompt, { plain }
   const hasTokens = parts.some(({ kind }) => kind === 'tokens')
   if (hasTokens && !(plain.tokens && (plain.mixed || parts.length === 1)))
     throw notThere('prompt', plain.tokens ? 'prompts of text and tokens together' : 'prompts of tokens')
+  const [only] = parts
+  // Not copied: it may have millions.
+  if (parts.length === 1 && only?.kind === 'tokens') return { prompt: only.tokens }
   const pieces = parts.flatMap((part): readonly (string | number)[] => {
     if (part.kind === 'tokens') return part.tokens
     // A document has several pages.

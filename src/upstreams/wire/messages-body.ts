@@ -87,11 +87,11 @@ function callBlock({ id, name, arguments: given }: NonNullable<ChatMessage['call
 
 /** Results of calls that were made together have to be in one turn. */
 function joined(turns: readonly Turn[]): Turn[] {
-  const all: Turn[] = []
-  for (const turn of turns) {
+  const all: (Turn & { content: unknown[] })[] = []
+  for (const { role, content } of turns) {
     const last = all.at(-1)
-    if (last?.role === turn.role) all[all.length - 1] = { ...last, content: [...last.content, ...turn.content] }
-    else all.push(turn)
+    if (last?.role === role) last.content.push(...content)
+    else all.push({ role, content: [...content] })
   }
   return all
 }

@@ -162,7 +162,7 @@ const sections: readonly Section[] = [
   {
     types: ['pixtral'],
     heading: 'Pixtral, Mistral Small 3, Pocket',
-    text: 'An image keeps its aspect. A token is 16 x 16 pixels in Pixtral, 28 x 28 in Mistral Small and 16 x 16 in Pocket, and each row but the last is followed by one more. Without those, an image has at most 1,024 tokens, 256 at `auto` and 64 at `low`; in Pocket 36, and 16 at `low`.',
+    text: 'An image keeps its aspect. A token is 16 x 16 pixels in Pixtral, 28 x 28 in Mistral Small and 16 x 16 in Pocket, and each row but the last is followed by one more. Without those, an image has at most 1,024 tokens, 256 at `auto` and 64 at `low`; in Pocket 100, and 64 at `low`.',
   },
   {
     types: ['qwen2vl_merger', 'qwen2.5vl_merger', 'qwen2.5o', 'qwen3vl_merger', 'exaone4_5'],

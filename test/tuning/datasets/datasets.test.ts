@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { ResourceStore } from '../../../src/deployments/index.ts'
+import { OrielError } from '../../../src/errors.ts'
 import { createLogger } from '../../../src/log.ts'
 import { exampleLine } from '../../../src/tuning/contract.ts'
 import { checkFile } from '../../../src/tuning/datasets/check.ts'
@@ -188,6 +189,35 @@ describe('datasets', () => {
       ).toBe(true)
     }
     expect(readdirSync(one).sort()).toEqual(['eval.jsonl', 'images', 'train.jsonl'])
+  })
+
+  it('that were deleted while they were checked leave others of their id alone', async () => {
+    const datasets = await open()
+    const text = jsonl(examples())
+    const first = await datasets.receive(await datasets.create('me', { id: 'again' }), file(text), sent(text))
+    const checked = datasets.finish(first).catch((error: unknown) => error)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    await datasets.remove(first)
+    const second = await datasets.create('me', { id: 'again' })
+    expect(await checked).toBeInstanceOf(OrielError)
+    expect(await datasets.find('me', 'again')).toEqual(second)
+    await expect(datasets.remove(first)).rejects.toMatchObject({ kind: 'not_found' })
+  })
+
+  it('have one line for each example, whatever characters are in it', async () => {
+    const datasets = await open()
+    const text = jsonl(['\u2028', '\u2029', '\u0085'].map((one) => textExample(`a${one}b`)))
+    const dataset = await datasets.add('me', {}, file(text), sent(text))
+    const folder = newFolder()
+    await datasets.writeJobFolder(dataset, { folder, carveOut: false, seed: 1, signal })
+    const written = readFileSync(path.join(folder, 'train.jsonl'), 'utf8')
+    expect(written).not.toMatch(/[\u2028\u2029]/)
+    expect(
+      written
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line).messages[0].content[0].text),
+    ).toEqual(['a\u2028b', 'a\u2029b', 'a\u0085b'])
   })
 
   it('stay while a job reads them, and end its reading when it is cancelled', async () => {

@@ -63,9 +63,11 @@ async function meanOf(engine: Engine, pieces: PromptPiece[], learned: Uint8Array
     engine,
     requestOf(pieces, adapter === undefined ? request : { ...request, adapter: { id: adapter, scale: 1 } }),
   )
-  const told = events.find((event) => event.type === 'prompt_logprobs')
-  const chances = told?.type === 'prompt_logprobs' ? told.tokens : []
-  const own = chances.flatMap((one, at) => (learned[at] === 1 && one !== null ? [-one.logprob] : []))
+  const own = events.flatMap((event) =>
+    event.type === 'prompt_logprobs'
+      ? event.tokens.flatMap((one, at) => (learned[event.from + at] === 1 && one !== null ? [-one.logprob] : []))
+      : [],
+  )
   expect(own.length).toBe(learned.reduce((sum, one) => sum + one, 0))
   return own.reduce((sum, one) => sum + one, 0) / own.length
 }

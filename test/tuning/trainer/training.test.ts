@@ -10,6 +10,7 @@ import { train } from '../../../src/tuning/trainer/index.ts'
 import { joinedRun } from '../../../src/tuning/trainer/runs.ts'
 import { Session } from '../../../src/tuning/trainer/session.ts'
 import { openSmall } from '../../support/decoder.ts'
+import { shortRun } from '../../support/long.ts'
 import { formulaExamples, sequencesOf } from './formula.ts'
 import { pocketDecoder, trainingConfig } from './pocket.ts'
 import { servedLoss } from './served.ts'
@@ -90,7 +91,7 @@ describe('training that stops', () => {
   })
 })
 
-it('the number of threads does not change the curve', async () => {
+it.skipIf(shortRun)('the number of threads does not change the curve', async () => {
   const one = curveOf(await linesOf({ into: path.join(folder, 'one') }))
   const two = curveOf(await linesOf({ into: path.join(folder, 'two'), config: { threads: 2 } }))
   expect(two).toEqual(one)

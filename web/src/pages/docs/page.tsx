@@ -1,5 +1,6 @@
 import './docs.css'
 import { useSignal } from '@preact/signals'
+import { Fragment } from 'preact'
 import { useEffect } from 'preact/hooks'
 import { get, keyWanted, ServerError } from '../../server/client.ts'
 import { type Endpoint, objectsOf, readReference, reference } from '../../server/openapi.ts'
@@ -77,7 +78,9 @@ const Index = ({ groups, chosen }: IndexProps) => (
               {...(endpoint === chosen ? { 'aria-current': 'page' as const } : {})}
             >
               <span class="method">{endpoint.method}</span>
-              {endpoint.path}
+              <span>
+                <Path path={endpoint.path} />
+              </span>
             </a>
           ))}
         </div>
@@ -105,6 +108,15 @@ const Index = ({ groups, chosen }: IndexProps) => (
   </>
 )
 
+/** A path that breaks behind a slash, not within a word. */
+const Path = ({ path }: { path: string }) =>
+  path.split(/(?<=[^/]\/)/).map((part, at) => (
+    <Fragment key={part}>
+      {at > 0 && <wbr />}
+      {part}
+    </Fragment>
+  ))
+
 function Reference({ endpoint, model }: { endpoint: Endpoint; model: string }) {
   const { method, path, summary, parameters = [], requestBody, responses } = endpoint
   const schema = requestBody?.content['application/json'].schema
@@ -114,7 +126,7 @@ function Reference({ endpoint, model }: { endpoint: Endpoint; model: string }) {
   return (
     <article class="endpoint" key={endpoint.operationId}>
       <h2 class="mono">
-        <span class="method">{method}</span> {path}
+        <span class="method">{method}</span> <Path path={path} />
       </h2>
       <p>{summary}.</p>
       <TryIt endpoint={endpoint} model={model} />

@@ -1,7 +1,7 @@
 import type { Input } from './conversation.ts'
 import { current } from './conversations.ts'
 import { inputOf, isDocument } from './files.ts'
-import { nameOf, refusing, takes, taking } from './models.ts'
+import { listed, models, nameOf, refusing, takes, taking } from './models.ts'
 
 /** What may be added to a question: what all models of the conversation take. */
 
@@ -54,6 +54,10 @@ export async function problemOf(file: File): Promise<string> {
     input !== 'image' ||
     /^image\/(?!svg)/.test(type)
   if (!isReadable) return `${name} is not a picture that the server reads, nor a PDF, a video or audio.`
+  // A page that has just been opened does not know yet what its models take.
+  if (!takes(input)) await listed()
+  if (!takes(input) && models.value === undefined)
+    return `${name} cannot be added: the server has not said what its models take.`
   if (!takes(input))
     return `${name} cannot be added: ${refusing(input).map(nameOf).join(' and ')} takes no ${words[input]}. ${insteadFor(input)}`
   // A folder can be dropped like a file, but has no bytes.

@@ -1,4 +1,4 @@
-import { signal } from '@preact/signals'
+import { effect, signal } from '@preact/signals'
 import { get, keyWanted, ServerError } from '../../../server/client.ts'
 import type { Input } from './conversation.ts'
 import { current, startNew, updateCurrent } from './conversations.ts'
@@ -58,6 +58,19 @@ export async function loadModels(): Promise<void> {
   } catch (error) {
     modelsError.value = error instanceof ServerError ? error : new ServerError('The models cannot be listed.', 0)
   }
+}
+
+const isListed = (): boolean => models.value !== undefined || modelsError.value !== null
+
+/** Waits until the server has said, or could not say, what its models take. */
+export async function listed(): Promise<void> {
+  let stop = (): void => {}
+  await new Promise<void>((resolve) => {
+    stop = effect(() => {
+      if (isListed()) resolve()
+    })
+  })
+  stop()
 }
 
 /** Looks at the states again and again. @returns what ends it */

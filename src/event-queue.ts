@@ -3,11 +3,11 @@ export class EventQueue<T> implements AsyncIterable<T> {
   readonly #merge: (waiting: T, next: T) => T | undefined
   readonly #waiting: { event: T; parts: number }[] = []
   #unread = 0
-  #error: Error | undefined
+  #failure: { readonly error: unknown } | undefined
   #wake: (() => void) | undefined
 
-  /** @param merge joins an event to the last unread one; undefined if the two must stay apart */
-  constructor(merge: (waiting: T, next: T) => T | undefined) {
+  /** @param merge joins an event to the last unread one; undefined if the two must stay apart, as they do by default */
+  constructor(merge: (waiting: T, next: T) => T | undefined = () => undefined) {
     this.#merge = merge
   }
 
@@ -26,14 +26,14 @@ export class EventQueue<T> implements AsyncIterable<T> {
   }
 
   /** Ends the reading with an error at once. Unread events are dropped. */
-  fail(error: Error): void {
-    this.#error ??= error
+  fail(error: unknown): void {
+    this.#failure ??= { error }
     this.#wake?.()
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<T, void, void> {
     for (;;) {
-      if (this.#error !== undefined) throw this.#error
+      if (this.#failure !== undefined) throw this.#failure.error
       const next = this.#waiting.shift()
       if (next !== undefined) {
         this.#unread -= next.parts
