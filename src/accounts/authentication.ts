@@ -108,6 +108,12 @@ export class Authentication {
     this.#freshFrom = performance.now()
   }
 
+  /** This process has ended keys: what is remembered of them lets nobody in, even while the store is cut off. */
+  ended(which: (identity: Identity) => boolean): void {
+    this.changed()
+    for (const [hash, { identity }] of this.#seen.entries()) if (which(identity)) this.#seen.delete(hash)
+  }
+
   async #find(hash: string, from: string): Promise<Seen | undefined> {
     const seen = this.#seen.get(hash)
     if (seen !== undefined && seen.readAt > Math.max(this.#freshFrom, performance.now() - freshMs)) return seen

@@ -176,6 +176,14 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
       return result
     })
 
+  /** As `changing`, for what ends a key. */
+  const ending = <Args extends unknown[], T>(act: (id: string, ...args: Args) => Promise<T>) =>
+    guarded(async (id: string, ...args: Args) => {
+      const result = await act(id, ...args)
+      authentication.ended(({ key }) => key === id)
+      return result
+    })
+
   return {
     required: () => authentication.required(),
     authenticate: (presented, from) => authentication.authenticate(presented, from),
@@ -223,7 +231,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
     usage: guarded((query) => reading.take(query.reader ?? '', () => usageOf(reports, query))),
     spent: guarded(() => spentIn(db, Date.now())),
     keys: {
-      ...{ create: changing(keys.create), revoke: changing(keys.revoke), rotate: changing(keys.rotate) },
+      ...{ create: changing(keys.create), revoke: ending(keys.revoke), rotate: ending(keys.rotate) },
       ...{ list: guarded(keys.list), show: guarded(keys.show), accounts: guarded(keys.accounts) },
       setAccount: changing(keys.setAccount),
     },
@@ -233,11 +241,11 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
     },
     purge: guarded((before) => ledger.purge(before)),
 
-    erase: changing(async (account) => {
+    erase: guarded(async (account) => {
       checkName(account)
       // The keys first: nobody uses the account meanwhile.
       const { numDeletedRows } = await db.deleteFrom('keys').where('account', '=', account).executeTakeFirstOrThrow()
-      authentication.changed()
+      authentication.ended((identity) => identity.key !== null && identity.account === account)
       await ledger.write()
       const requests = await ledger.erase(account)
       for (const table of ['spend', 'adaptive_limits', 'resources'] as const)
@@ -247,6 +255,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
       // The account of requests without a key has usage only.
       if (row.numDeletedRows === 0n && requests === 0)
         throw new OrielError('not_found', 'There is no account of this name.', { code: 'account_not_found' })
+      authentication.changed()
       return { keys: Number(numDeletedRows), requests }
     }),
 

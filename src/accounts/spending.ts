@@ -51,8 +51,10 @@ export class Spending {
   /** @throws OrielError `payment_required` when a budget of this month is spent */
   async check({ account, key, keyBudget, accountBudget }: Identity): Promise<void> {
     if (keyBudget === null && accountBudget === null) return
-    const month = this.#months.get(account)
-    const current = month?.month === monthOf(Date.now()) ? month : await this.#readFirst(account)
+    const known = this.#months.get(account)
+    // What was not in use was not read: another server may have written since.
+    const isRead = known?.month === monthOf(Date.now()) && performance.now() - known.usedAt < inUseMs
+    const current = isRead ? known : await this.#readOne(account)
     current.usedAt = performance.now()
     if (accountBudget !== null && spent(current, '') >= accountBudget) throw noBudget('account')
     if (key !== null && keyBudget !== null && spent(current, key) >= keyBudget) throw noBudget('key')
@@ -88,15 +90,21 @@ export class Spending {
     }
   }
 
-  async #readFirst(account: string): Promise<Month> {
+  async #readOne(account: string): Promise<Month> {
     const month = monthOf(Date.now())
+    const at = performance.now()
     // What the ledger has not written yet was spent before this account had a budget: the next refresh counts it.
-    const read = await this.#store.call(() => this.#read([account], month)).catch(() => new Map())
-    const meanwhile = this.#months.get(account)
-    if (meanwhile?.month === month) return meanwhile
-    const entry = { month, read: read.get(account) ?? new Map(), unread: new Map(), late: new Map(), usedAt: 0 }
-    this.#months.set(account, entry)
-    return entry
+    const found = await this.#store.call(() => this.#read([account], month)).catch(() => undefined)
+    const known = this.#months.get(account)
+    const read = found?.get(account) ?? new Map<string, number>()
+    if (known?.month !== month) {
+      const entry = { month, read, unread: new Map(), late: new Map(), usedAt: at }
+      this.#months.set(account, entry)
+      return entry
+    }
+    // Another request may have read it meanwhile, and counted on.
+    if (found !== undefined && known.usedAt < at) Object.assign(known, { read, unread: new Map(known.late) })
+    return known
   }
 
   async #read(accounts: readonly string[], month: number): Promise<Map<string, Map<string, number>>> {

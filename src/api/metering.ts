@@ -134,8 +134,9 @@ export class Meter {
     this.#watched = watched
   }
 
-  /** A text of the request was embedded. */
-  embedded(tokens: number): void {
+  /** A text of the request was embedded. @param model that did it */
+  embedded(tokens: number, model: string): void {
+    this.running.embeddedBy = model
     this.running.embeddedTokens += tokens
     this.#activity.recent.now.text += tokens
   }
@@ -149,14 +150,15 @@ export class Meter {
 
   /** @param status of the response; 499: the client did not wait for its end */
   settle(status: number): void {
-    const { answer, tally, completionTokens } = this.#watched ?? {}
+    const { answer, tally, completionTokens: seen } = this.#watched ?? {}
     const { usage, media } = answer ?? {}
-    const { reasoningTokens, timings } = tally ?? {}
+    // What an upstream says at the end is more exact than what was seen of its answers.
+    const { completionTokens = seen, reasoningTokens, timings } = tally ?? {}
     const { endpoint, dialect, adapter } = this.running.asked
     const final = this.#failure ?? status
     const cost = this.#reservation.settle({
       // Another model than the one that was asked for may have answered.
-      ...{ endpoint, dialect, adapter, status: final, model: answer?.servedBy },
+      ...{ endpoint, dialect, adapter, status: final, model: answer?.servedBy ?? this.running.embeddedBy },
       ...(usage === undefined ? { textTokens: this.running.embeddedTokens } : promptKinds(usage)),
       ...{ completionTokens, reasoningTokens },
       ...{ mediaMs: media?.media, queueMs: timings?.queue, encodeMs: timings?.encode },

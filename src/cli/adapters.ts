@@ -3,6 +3,7 @@ import { ownAccount } from '../accounts/index.ts'
 import { OrielError } from '../errors.ts'
 import { configOf } from '../load-config.ts'
 import { table } from './figures.ts'
+import { inAccount } from './in-account.ts'
 import { askServer, urlHere } from './server.ts'
 
 interface AdapterFlags {
@@ -44,11 +45,12 @@ export async function listAdapters(flags: AdapterFlags): Promise<void> {
 export async function loadAdapter(
   name: string,
   deployment: string,
-  flags: AdapterFlags & { default?: boolean; replaceMergedAddon?: boolean },
+  given: AdapterFlags & { default?: boolean; replaceMergedAddon?: boolean },
 ): Promise<void> {
+  const { id, flags } = inAccount(deployment, given)
   const { send } = clientOf(flags)
   const query = flags.replaceMergedAddon ? '?replaceMergedAddon=true' : ''
-  const body = { model: name, deployment: shortOf(deployment), default: flags.default }
+  const body = { model: name, deployment: id, default: flags.default }
   const loaded = await send('POST', `/deployedModels${query}`, deployed, undefined, body)
   if (flags.json) return void process.stdout.write(`${JSON.stringify(loaded, null, 2)}\n`)
   const meant = flags.replaceMergedAddon ? `, and ${shortOf(loaded.deployment)} alone means it` : ''
@@ -58,10 +60,11 @@ export async function loadAdapter(
 }
 
 /** `oriel adapters unload`: one that is not there is unloaded. @throws OrielError as `listAdapters` does */
-export async function unloadAdapter(name: string, deployment: string, flags: AdapterFlags): Promise<void> {
+export async function unloadAdapter(name: string, deployment: string, given: AdapterFlags): Promise<void> {
+  const { id: on, flags } = inAccount(deployment, given)
   const { send } = clientOf(flags)
   const { deployedModels } = await send('GET', '/deployedModels?pageSize=200', deployedPage)
-  const [id, on] = [shortOf(name), shortOf(deployment)]
+  const id = shortOf(name)
   const found = deployedModels.find((one) => shortOf(one.model) === id && shortOf(one.deployment) === on)
   if (found !== undefined)
     await send('DELETE', `/deployedModels/${shortOf(found.name)}`, nothing).catch((error: unknown) => {

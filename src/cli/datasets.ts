@@ -12,6 +12,7 @@ import { bytesText } from '../sizes.ts'
 import { datasetReport, Packer, problem, problemText, reportText } from '../tuning/index.ts'
 import { confirmed } from './confirmed.ts'
 import { table } from './figures.ts'
+import { inAccount } from './in-account.ts'
 import { askServer, requestServer, urlHere } from './server.ts'
 
 export { validateDataset } from './validate-dataset.ts'
@@ -50,9 +51,10 @@ const redrawMs = 200
  */
 export async function createDataset(
   file: string,
-  flags: DatasetFlags & { id?: string; displayName?: string },
+  given: DatasetFlags & { id?: string; displayName?: string },
 ): Promise<void> {
-  const made = await sendDataset(file, { ...flags, id: shortOf(flags.id ?? idOf(file)) })
+  const { id, flags } = inAccount(given.id ?? idOf(file), given)
+  const made = await sendDataset(file, { ...flags, id })
   if (flags.json) return void process.stdout.write(`${JSON.stringify(made, null, 2)}\n`)
   process.stdout.write(
     `The dataset ${shortOf(made.name)} is ready: ${made.report === null ? '' : reportText(made.report)}.\n`,
@@ -108,9 +110,10 @@ export async function listDatasets(flags: DatasetFlags): Promise<void> {
 }
 
 /** `oriel dataset show`. @throws OrielError as `createDataset` does */
-export async function showDataset(id: string, flags: DatasetFlags): Promise<void> {
+export async function showDataset(name: string, given: DatasetFlags): Promise<void> {
+  const { id, flags } = inAccount(name, given)
   const { send, one } = clientOf(flags)
-  const shown = await send('GET', one(shortOf(id)), z.looseObject(dataset.shape))
+  const shown = await send('GET', one(id), z.looseObject(dataset.shape))
   if (flags.json) return void process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`)
   const rows = [
     ['name', shown.name],
@@ -124,17 +127,18 @@ export async function showDataset(id: string, flags: DatasetFlags): Promise<void
 }
 
 /** `oriel dataset download`. @throws OrielError as `createDataset` does */
-export async function downloadDataset(id: string, flags: DatasetFlags & { output?: string }): Promise<void> {
+export async function downloadDataset(name: string, given: DatasetFlags & { output?: string }): Promise<void> {
+  const { id, flags } = inAccount(name, given)
   const { send, one } = clientOf(flags)
-  const { filenameToSignedUrls } = await send('GET', one(`${shortOf(id)}:getDownloadEndpoint`), endpoint)
-  const [[name, where] = ['', '']] = Object.entries(filenameToSignedUrls)
+  const { filenameToSignedUrls } = await send('GET', one(`${id}:getDownloadEndpoint`), endpoint)
+  const [[file, where] = ['', '']] = Object.entries(filenameToSignedUrls)
   const { pathname, search } = new URL(where)
   const { body } = await requestServer('GET', where, `${pathname}${search}`)
   if (body === null) throw new OrielError('internal', 'The server sent no file.')
   const bytes = Readable.fromWeb(body)
   if (flags.output === '-') return pipeline(bytes, process.stdout, { end: false })
   // The name is the server's: it stays in this folder.
-  const target = flags.output ?? path.basename(name)
+  const target = flags.output ?? path.basename(file)
   const partial = `${target}.${process.pid}.part`
   try {
     await pipeline(bytes, createWriteStream(partial))
@@ -149,19 +153,19 @@ export async function downloadDataset(id: string, flags: DatasetFlags & { output
 }
 
 /** `oriel dataset delete`: one that is not there is deleted. @throws OrielError as `createDataset` does */
-export async function deleteDataset(id: string, flags: DatasetFlags & { yes?: boolean }): Promise<void> {
+export async function deleteDataset(name: string, given: DatasetFlags & { yes?: boolean }): Promise<void> {
+  const { id, flags } = inAccount(name, given)
   const { send, one } = clientOf(flags)
-  const name = shortOf(id)
   try {
     if (!flags.yes) {
-      await send('GET', one(name), dataset)
-      if (!(await confirmed(`Delete the dataset ${name}? [y/N] `))) return
+      await send('GET', one(id), dataset)
+      if (!(await confirmed(`Delete the dataset ${id}? [y/N] `))) return
     }
-    await send('DELETE', one(name), nothing)
-    process.stdout.write(`The dataset ${name} was deleted.\n`)
+    await send('DELETE', one(id), nothing)
+    process.stdout.write(`The dataset ${id} was deleted.\n`)
   } catch (error) {
     if (!(error instanceof OrielError && error.code === 'dataset_not_found')) throw error
-    process.stdout.write(`There is no dataset ${name}.\n`)
+    process.stdout.write(`There is no dataset ${id}.\n`)
   }
 }
 

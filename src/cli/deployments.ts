@@ -4,6 +4,7 @@ import { ownAccount } from '../accounts/index.ts'
 import { OrielError } from '../errors.ts'
 import { configOf } from '../load-config.ts'
 import { table } from './figures.ts'
+import { inAccount } from './in-account.ts'
 import { askServer, urlHere } from './server.ts'
 
 export interface DeploymentFlags {
@@ -66,6 +67,11 @@ export async function deploy(model: string, flags: DeployFlags): Promise<void> {
   }
   const query = `?deploymentId=${encodeURIComponent(deploymentId)}${validateOnly ? '&validateOnly=true' : ''}`
   const before = await found(send('GET', one(deploymentId), deployment))
+  if (before !== undefined && validateOnly)
+    throw new OrielError(
+      'conflict',
+      `There is a deployment ${deploymentId} already, so none was checked. Choose another name with --deployment-id.`,
+    )
   if (before === undefined) {
     const made = await send('POST', one(undefined, query), deployment, body)
     return tell(validateOnly ? made : await settled(made, flags), flags, validateOnly ? 'would be made' : 'was made')
@@ -77,10 +83,11 @@ export async function deploy(model: string, flags: DeployFlags): Promise<void> {
 }
 
 /** `oriel scale`. @throws OrielError as `deploy` does */
-export async function scale(id: string, replicaCount: number, flags: DeploymentFlags): Promise<void> {
+export async function scale(name: string, replicaCount: number, given: DeploymentFlags): Promise<void> {
+  const { id, flags } = inAccount(name, given)
   const { send, one } = clientOf(flags)
-  await send('PATCH', one(`${shortOf(id)}:scale`), nothing, { replicaCount })
-  const shown = await settled(await send('GET', one(shortOf(id)), deployment), flags)
+  await send('PATCH', one(`${id}:scale`), nothing, { replicaCount })
+  const shown = await settled(await send('GET', one(id), deployment), flags)
   tell(shown, flags, `has ${shown.replicaCount} of ${replicaCount} replicas`)
 }
 
@@ -112,35 +119,38 @@ export async function listDeployments(flags: DeploymentFlags & { showDeleted?: b
 }
 
 /** `oriel deployments get`. @throws OrielError as `deploy` does */
-export async function showDeployment(id: string, flags: DeploymentFlags): Promise<void> {
+export async function showDeployment(name: string, given: DeploymentFlags): Promise<void> {
+  const { id, flags } = inAccount(name, given)
   const { send, one } = clientOf(flags)
-  const shown = await send('GET', one(shortOf(id)), z.looseObject(deployment.shape))
+  const shown = await send('GET', one(id), z.looseObject(deployment.shape))
   process.stdout.write(flags.json ? `${JSON.stringify(shown, null, 2)}\n` : table(rowsOf(shown)))
 }
 
 /** `oriel deployments delete`: one that is not there is deleted. @throws OrielError as `deploy` does */
 export async function deleteDeployment(
-  id: string,
-  flags: DeploymentFlags & { hard?: boolean; ignoreChecks?: boolean },
+  name: string,
+  given: DeploymentFlags & { hard?: boolean; ignoreChecks?: boolean },
 ): Promise<void> {
+  const { id, flags } = inAccount(name, given)
   const { send, one } = clientOf(flags)
   const query = new URLSearchParams({
     hard: String(flags.hard ?? false),
     ignoreChecks: String(flags.ignoreChecks ?? false),
   })
-  const gone = await found(send('DELETE', one(shortOf(id), `?${query}`), nothing))
+  const gone = await found(send('DELETE', one(id, `?${query}`), nothing))
   if (flags.json) return void process.stdout.write(`${JSON.stringify({ deleted: gone !== undefined })}\n`)
   process.stdout.write(
     gone === undefined
-      ? `There is no deployment ${shortOf(id)}.\n`
-      : `The deployment ${shortOf(id)} was deleted${flags.hard ? '' : '. `oriel deployments undelete` restores it within 7 days'}.\n`,
+      ? `There is no deployment ${id}.\n`
+      : `The deployment ${id} was deleted${flags.hard ? '' : '. `oriel deployments undelete` restores it within 7 days'}.\n`,
   )
 }
 
 /** `oriel deployments undelete`. @throws OrielError as `deploy` does */
-export async function undeleteDeployment(id: string, flags: DeploymentFlags): Promise<void> {
+export async function undeleteDeployment(name: string, given: DeploymentFlags): Promise<void> {
+  const { id, flags } = inAccount(name, given)
   const { send, one } = clientOf(flags)
-  const restored = await send('POST', one(`${shortOf(id)}:undelete`), deployment, {})
+  const restored = await send('POST', one(`${id}:undelete`), deployment, {})
   tell(await settled(restored, flags), flags, 'was restored')
 }
 

@@ -1,4 +1,5 @@
 import { amountOf, freshMs, type Key, type Keys, ownAccount, type Scope, scopes } from '../accounts/index.ts'
+import type { Config } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { type AccountFlags, withAccounts } from './accounts.ts'
 import { dayText, momentText, moneyText, table } from './figures.ts'
@@ -23,9 +24,9 @@ const soon = `${freshMs / 1000} seconds`
 /** `oriel keys create`: the secret is all that it writes to stdout. @throws OrielError as `withAccounts` does */
 export async function createKey(flags: CreateFlags): Promise<void> {
   const { account = ownAccount, admin, scope, model, expires, budget, note } = flags
-  await withAccounts(flags, async (accounts) => {
+  await withAccounts(flags, async (accounts, config) => {
     const isFirst = !(await accounts.required())
-    const models = model && (await idsOf(model))
+    const models = model && (await idsOf(model, config))
     const { key, secret } = await accounts.keys.create({
       ...{ account, scopes: admin ? scopes : scope, models, expires, budget, note },
     })
@@ -117,14 +118,19 @@ async function find(given: string, keys: Keys): Promise<Key> {
 }
 
 /** Ids of models: requests may use other names, but keys have ids. */
-async function idsOf(names: readonly string[]): Promise<string[]> {
-  const { libraryOf } = await import('./settings.ts')
-  const { models } = await libraryOf({}).list()
+async function idsOf(names: readonly string[], config: Config): Promise<string[]> {
+  const { libraryIn } = await import('./settings.ts')
+  const { models } = await libraryIn(config).list()
   return names.map((name) => {
-    const model = models.find(({ id, aliases }) => [id, ...aliases].includes(name))
-    if (model === undefined)
-      process.stderr.write(`There is no model ${name} on this machine. The key may use it when there is one.\n`)
-    return model?.id ?? name
+    const [meant = name] = config.aliases[name] ?? []
+    const model = models.find(({ id, aliases }) => [id, ...aliases].includes(meant))
+    if (model !== undefined) return model.id
+    const upstream = config.upstreams.find((one) => meant.startsWith(`${one.name}/`))
+    const theirs = meant.slice((upstream?.name.length ?? 0) + 1)
+    // Where a model here has its name, a model of an upstream keeps the whole one.
+    if (upstream !== undefined) return models.some(({ id }) => id === theirs) ? meant : theirs
+    process.stderr.write(`There is no model ${name} on this machine. The key may use it when there is one.\n`)
+    return meant
   })
 }
 

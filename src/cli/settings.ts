@@ -1,4 +1,4 @@
-import type { OrielSettings } from '../config.ts'
+import type { Config, OrielSettings } from '../config.ts'
 import { memoryBudget } from '../deployments/index.ts'
 import { audioFamilies, imageFamilies } from '../encoders/index.ts'
 import { chooseDevice, gpuMemory } from '../engine/index.ts'
@@ -15,8 +15,11 @@ export interface Flags {
 }
 
 /** The library of a command, with its flag --models-dir. @throws OrielError `invalid` as `configOf` does */
-export const libraryOf = ({ modelsDir: dirs }: Flags): Library =>
-  createLibrary(configOf({ models: { dirs } }).models, { images: imageFamilies, audio: audioFamilies })
+export const libraryOf = ({ modelsDir: dirs }: Flags): Library => libraryIn(configOf({ models: { dirs } }))
+
+/** The library of a configuration. */
+export const libraryIn = ({ models }: Pick<Config, 'models'>): Library =>
+  createLibrary(models, { images: imageFamilies, audio: audioFamilies })
 
 /** What this machine can do with models, if no other program takes its memory. @throws OrielError as `chooseDevice` does */
 export async function estimatesHere(library: Library): Promise<Estimates> {

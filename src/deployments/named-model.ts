@@ -33,7 +33,7 @@ export interface UseOptions {
   client?: string
   /** Called if the request has to wait until the model is loaded. */
   onCold?: () => void
-  /** Whether an error may name a model of this server. Default: every one. */
+  /** Whether a model of this server may answer in the place of another, and errors may name it. Default: every one. */
   knows?: (id: string) => boolean
   /** Whether the model is unloaded after this use of it, unless others use it. */
   unload?: boolean

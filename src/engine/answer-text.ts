@@ -20,9 +20,14 @@ export class AnswerText {
     return this.stoppedBy !== null
   }
 
-  /** @param bytes of the next token @returns the text that can be emitted now */
-  push(bytes: Uint8Array): string {
+  /**
+   * @param bytes of the next token
+   * @param mayStop whether a stop string ends the answer
+   * @returns the text that can be emitted now
+   */
+  push(bytes: Uint8Array, mayStop = true): string {
     this.#held += this.#decoder.decode(bytes, { stream: true })
+    if (!mayStop) return this.#take(this.#held.length)
     const end = this.#firstStop()
     if (end !== undefined) {
       this.stoppedBy = end.text

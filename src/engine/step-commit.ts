@@ -207,7 +207,8 @@ export class StepCommit {
       sequence.heldTokens.push(answerToken(vocabulary, logits, token, request.spec.topLogprobs ?? 0))
       this.#spare.push(logits)
     }
-    this.#emitText(sequence, sequence.text.push(vocabulary.bytes(token, request.shownTokens.has(token))))
+    const mayStop = sequence.generated > request.spec.minTokens
+    this.#emitText(sequence, sequence.text.push(vocabulary.bytes(token, request.shownTokens.has(token)), mayStop))
     if (sequence.text.stopped) this.end(sequence, 'stop')
     else if (sequence.generated >= request.maxTokens) this.end(sequence, 'length')
   }

@@ -1,5 +1,5 @@
 import { type AllowedTokens, eachAllowed } from './grammar/matcher.ts'
-import { type Chooser, penaltyWindow, type SamplerSettings } from './sampler.ts'
+import type { Chooser, SamplerSettings } from './sampler.ts'
 
 /** Number of the likeliest tokens to try under a grammar. */
 const mostTried = 64
@@ -14,7 +14,8 @@ export class Greedy implements Chooser {
   readonly draws = false
   readonly #changes: Changes
   readonly #penalizes: boolean
-  readonly #recent: number[] = []
+  /** How often the answer has a token. */
+  readonly #counts = new Map<number, number>()
 
   constructor(changes: Changes) {
     this.#changes = changes
@@ -50,9 +51,7 @@ export class Greedy implements Chooser {
   }
 
   accept(token: number): void {
-    if (!this.#penalizes) return
-    this.#recent.push(token)
-    if (this.#recent.length > penaltyWindow) this.#recent.shift()
+    if (this.#penalizes) this.#counts.set(token, (this.#counts.get(token) ?? 0) + 1)
   }
 
   free(): void {}
@@ -75,9 +74,7 @@ export class Greedy implements Chooser {
   /** As llama.cpp does. */
   #penalize(change: (token: number, to: (logit: number) => number) => void): void {
     const { repetitionPenalty, frequencyPenalty, presencePenalty } = this.#changes
-    const counts = new Map<number, number>()
-    for (const token of this.#recent) counts.set(token, (counts.get(token) ?? 0) + 1)
-    for (const [token, count] of counts)
+    for (const [token, count] of this.#counts)
       change(token, (logit) => {
         const repeated = logit <= 0 ? logit * repetitionPenalty : logit / repetitionPenalty
         return repeated - (count * frequencyPenalty + presencePenalty)

@@ -26,8 +26,8 @@ export interface SamplerSettings {
   shownTokens: ReadonlySet<number>
 }
 
-/** Number of recent tokens that the penalties apply to, as in llama.cpp's tools. */
-export const penaltyWindow = 64
+/** Number of an answer's recent tokens that the penalties apply to: mostly all of them, as in OpenAI's API. */
+export const penaltyWindow = 16_384
 
 /** Samples the tokens of one answer. */
 export interface TokenSampler {

@@ -102,7 +102,7 @@ export class JsonCall {
     this.#inString = false
     if (this.#depth > 1) return
     if (this.#key === undefined) this.#key = String(parseJson(this.#text.slice(this.#stringStart, this.#at)))
-    else if (this.#key === 'name') {
+    else if (this.#key === 'name' && !this.#alone) {
       const name = parseJson(this.#text.slice(this.#stringStart, this.#at))
       if (typeof name !== 'string' || !this.#known(name)) this.broken = true
       else this.name ??= name

@@ -188,6 +188,15 @@ describe('completions', () => {
     expect(usage.completion_tokens).toBe(all.usage.completion_tokens)
   })
 
+  it('are ranked by what they say, whatever the prompt is that they echo', async () => {
+    const body = { prompt: turn('Hello'), temperature: 1.4, seed: 3, max_tokens: 12, n: 1, best_of: 6 }
+    const [plain, echoed] = [
+      await complete({ ...body, logprobs: 0 }),
+      await complete({ ...body, logprobs: 0, echo: true }),
+    ]
+    expect(echoed.choices[0]?.text).toBe(body.prompt + plain.choices[0]?.text)
+  })
+
   it('return log probabilities in the format of completions', async () => {
     const { choices } = await complete({ prompt: turn('Hello'), max_tokens: 6, logprobs: 2 })
     const logprobs = choices[0]?.logprobs ?? {}

@@ -247,6 +247,10 @@ describe('a client of vLLM or of llama.cpp', () => {
     for (const { logprob } of chances) expect(logprob).toBeGreaterThan(-1000)
     expect(longer.usage.completion_tokens).toBeGreaterThanOrEqual(most + 3)
     expect(textOf(longer).startsWith(textOf(whole))).toBe(true)
+    // A stop string ends no answer that has fewer.
+    const stopped = await ask({ min_tokens: most - 1, stop: [' circle'] })
+    expect(stopped.usage.completion_tokens).toBeGreaterThanOrEqual(most - 1)
+    expect(textOf(stopped)).toContain(' circle')
     const tokens = (await (
       await postJson(`${server.url}/tokenize`, { model: 'pocket', prompt: ' circle' })
     ).json()) as {

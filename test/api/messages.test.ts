@@ -384,6 +384,7 @@ describe('messages of any model', () => {
         { type: 'computer_20250124', name: 'computer', display_width_px: 1024, display_height_px: 768 },
         { type: 'code_execution_20250825', name: 'code_execution' },
         { type: 'mcp_toolset', mcp_server_name: 'a' },
+        { type: 'tool_search_tool_bm25', name: 'tool_search_tool_bm25' },
       ],
       mcp_servers: [{ type: 'url', name: 'a', url: 'https://a' }],
       container: 'c',
@@ -392,7 +393,16 @@ describe('messages of any model', () => {
     expect(response.status).toBe(200)
     const ignored = response.headers.get('x-oriel-ignored-parameters')?.split(', ')
     expect(ignored?.sort()).toEqual(
-      ['container', 'context_management', 'mcp_servers', 'tools[0]', 'tools[5]', 'tools[6]', 'tools[7]'].sort(),
+      [
+        'container',
+        'context_management',
+        'mcp_servers',
+        'tools[0]',
+        'tools[5]',
+        'tools[6]',
+        'tools[7]',
+        'tools[8]',
+      ].sort(),
     )
     const offered = [...promptText().matchAll(/"function": ?\{"name": ?"(\w+)"/g)].map(([, name]) => name)
     expect(offered).toEqual(['bash', 'get_weather', 'str_replace_based_edit_tool', 'memory'])

@@ -110,6 +110,17 @@ describe('responses of the built-in model', () => {
     expect(types.at(-1)).toBe('response.incomplete')
   })
 
+  it('refuse a strict schema that no grammar holds to, as chats do', async () => {
+    const list = { type: 'array', items: { type: 'boolean' }, uniqueItems: true }
+    const schema = { type: 'object', properties: { list }, required: ['list'], additionalProperties: false }
+    const format = { type: 'json_schema' as const, name: 'list', schema }
+    await expect(
+      client.responses.create({ ...asked(), text: { format: { ...format, strict: true } } }),
+    ).rejects.toMatchObject({ status: 400, message: expect.stringContaining('uniqueItems') })
+    const { output_text: text } = await client.responses.create({ ...asked(), text: { format } })
+    expect(JSON.parse(text)).toMatchObject({ list: expect.any(Array) })
+  })
+
   it('follow a schema, or the schema of a required call', async () => {
     const schema = {
       type: 'object',

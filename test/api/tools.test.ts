@@ -145,6 +145,27 @@ describe('tools', () => {
     expect(asked[0]?.sampling).toMatchObject({ grammar: { kind: 'composed' }, grammarAfter: '</think>' })
   })
 
+  it('are not called by an answer that follows a schema, however much it looks like a call', async () => {
+    const answer = ['{"name": "now",', ' "reason": "It is late."}']
+    const { openai } = await client(answer)
+    const body = { ...request, response_format: { type: 'json_object' as const } }
+    const { choices } = await openai.chat.completions.create(body)
+    expect(choices[0]).toMatchObject({ finish_reason: 'stop', message: { content: answer.join('') } })
+    const parts: string[] = []
+    for await (const { choices } of await openai.chat.completions.create({ ...body, stream: true }))
+      if (choices[0]?.delta.content) parts.push(choices[0].delta.content)
+    expect(parts).toEqual(answer)
+  })
+
+  it('cannot be required where tool_choice allows none of them', async () => {
+    const { openai } = await client(['Hm.'])
+    const tool_choice = { type: 'allowed_tools' as const, allowed_tools: { mode: 'required' as const, tools: [] } }
+    await expect(openai.chat.completions.create({ ...request, tool_choice })).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringContaining('requires a call, but allows none of the tools.'),
+    })
+  })
+
   it('may be narrowed to some of them by tool_choice', async () => {
     const { openai, asked } = await client(['{"name": "now", "arguments": {}}'])
     const choices: OpenAI.ChatCompletionToolChoiceOption[] = [
@@ -272,5 +293,19 @@ describe('thoughts', () => {
     expect(chunks.at(-1)?.usage).toMatchObject(counted)
     const { usage } = await openai.responses.create({ model: 'scripted', input: 'What is it?' })
     expect(usage).toMatchObject({ output_tokens: 5, output_tokens_details: { reasoning_tokens: 4 } })
+  })
+
+  it('are counted by their length where a slow reader gets a thought and an answer at once', async () => {
+    const server = await startScripted(async function* () {
+      yield promptEvent
+      yield textEvent(`<think>${'a '.repeat(15)}</think>${'b '.repeat(5)}`, 22)
+      yield* endEvents(22)
+    })
+    close = server.close
+    const openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
+    const { usage } = await openai.chat.completions.create({ model: 'scripted', messages: request.messages })
+    const { reasoning_tokens: counted } = usage?.completion_tokens_details ?? {}
+    expect(counted).toBeGreaterThan(14)
+    expect(counted).toBeLessThan(19)
   })
 })

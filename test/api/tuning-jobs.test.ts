@@ -206,6 +206,7 @@ describe('OpenAI’s fine-tuning', () => {
     const { data } = checkpointList.parse(await raw('/fine_tuning/jobs/first/checkpoints'))
     expect(data).toMatchObject([{ fine_tuned_model_checkpoint: 'greeter', step_number: 20 }])
     expect(jobList.parse(await raw('/fine_tuning/jobs?limit=1')).data).toHaveLength(1)
+    await expect(client.fineTuning.jobs.list({ after: 'gone' })).rejects.toMatchObject({ status: 404, param: 'after' })
     const theirs = await call('GET', '/fine_tuning/jobs/first', undefined, other)
     expect(theirs.status).toBe(404)
   })

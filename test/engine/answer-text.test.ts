@@ -33,6 +33,12 @@ describe('the text of an answer', () => {
     expect(say('one EN two', ['END'], () => 1)).toMatchObject({ said: 'one EN two', stopped: false })
   })
 
+  it('does not end before it may', () => {
+    const answer = new AnswerText(['END'])
+    const parts = ['one END', ' two', ' END'].map((part, at) => answer.push(encoder.encode(part), at > 1))
+    expect([...parts, answer.stopped]).toEqual(['one END', ' two', ' ', true])
+  })
+
   it('has the stop string that ends it, if that is wanted', () => {
     const answer = new AnswerText(['END'], true)
     const parts = ['one E', 'ND two'].map((part) => answer.push(encoder.encode(part)))

@@ -89,6 +89,7 @@ describe('every text of the grammar matches the schema', () => {
     },
     ...{
       cents: z.number().multipleOf(0.01).min(0),
+      prices: z.number().positive().multipleOf(0.01),
       fives: z.int().multipleOf(5).min(3).max(99),
       evens: z.int().multipleOf(2),
     },
@@ -128,6 +129,33 @@ describe('every text of the grammar matches the schema', () => {
       },
     }),
   }
+  it('also where parts exclude each other: what no type is left for is no way to answer', () => {
+    const either = (...types: string[]) => ({ anyOf: types.map((type) => ({ type })) })
+    const both = { allOf: [either('string', 'integer'), either('integer', 'boolean')] }
+    check(both)
+    expect([allows(grammarOf(both), '7'), allows(grammarOf(both), '{"x":null}')]).toEqual([true, false])
+    check({ ...strict({ a: { type: 'integer' } }), anyOf: [{ required: ['a'] }, { type: 'null' }] })
+  })
+
+  it('also where unevaluatedProperties closes an object that other schemas give members', () => {
+    const base = { type: 'object', properties: { id: { type: 'integer' } }, required: ['id'] }
+    const schema = {
+      $defs: { base },
+      allOf: [{ $ref: '#/$defs/base' }],
+      properties: { name: { enum: ['a'] } },
+      required: ['name'],
+      unevaluatedProperties: false,
+    }
+    check(schema)
+    expect(someText(grammarOf(schema), numbers(1))).toMatch(/"id"/)
+  })
+
+  it('also in its length: an escaped half of a character is none', () => {
+    const grammar = grammarOf({ type: 'string', minLength: 2, maxLength: 2 })
+    const texts = [String.raw`"\ud83d\ude00"`, String.raw`"\u00e9\u0041"`, '"é😀"']
+    expect(texts.map((text) => allows(grammar, text))).toEqual([false, true, true])
+  })
+
   it.each(Object.entries(zods))('zod: %s', (_, schema) => check(z.toJSONSchema(schema)))
 
   it('zod: in draft 7 and in the form of OpenAPI', () => {

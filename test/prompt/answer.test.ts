@@ -94,6 +94,11 @@ const captured: [what: string, answer: string, expected: Partial<Read>][] = [
     { text: '', calls: [paris, sum] },
   ],
   [
+    'Mistral since 2025, with an argument that is called name',
+    '[TOOL_CALLS]add[ARGS]{"name": "", "age": 3}',
+    { text: '', calls: [{ name: 'add', arguments: '{"name": "", "age": 3}' }] },
+  ],
+  [
     'Qwen since 3.5',
     '<tool_call>\n<function=get_weather>\n<parameter=city>\n42\n</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=add>\n<parameter=a>\n1\n</parameter>\n<parameter=b>\n[2, "<x>"]\n</parameter>\n</function>\n</tool_call>',
     {

@@ -54,7 +54,10 @@ export class Growth {
   /** By what the limits of the tier are multiplied. */
   async factor(account: string, model: string): Promise<number> {
     const name = nameOf(account, model)
-    const entry = this.#entries.get(name) ?? (await this.#read(account, model))
+    const known = this.#entries.get(name)
+    // Another server may have used it while this one did not.
+    const isOld = known === undefined || this.#now() - known.used > rule.resetAfter
+    const entry = isOld ? await this.#read(account, model) : known
     if (this.#now() - entry.used > rule.resetAfter) Object.assign(entry, { factor: 1000, changed: this.#now() })
     return Math.min(entry.factor, this.#most) / 1000
   }

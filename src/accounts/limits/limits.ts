@@ -93,7 +93,7 @@ export class RateLimits {
       this.#memory.settle(name, own.slot, amounts, nothing)
       throw refused(shared, allowed, amounts, model)
     }
-    this.#growth?.used(who.account, model, share(this.#memory.used(name), allowed))
+    this.#growth?.used(who.account, model, share(shared ?? own, allowed))
     let isOver = false
     const end = (actual: Amounts): void => {
       if (isOver) return
@@ -145,9 +145,9 @@ function capped(amounts: Amounts, { limits }: ModelLimits): Amounts {
   })
 }
 
-/** The greatest share of a limit that is in use: 0 to 1. */
-const share = (used: readonly number[], { limits }: ModelLimits): number =>
-  Math.max(...limits.map((limit, kind) => (used[kind] ?? 0) / limit))
+/** The greatest share of a limit that is in use, of all servers that count together: 0 to 1. */
+const share = ({ remaining }: Attempt, { limits }: ModelLimits): number =>
+  Math.max(...limits.map((limit, kind) => (Number.isFinite(limit) ? 1 - (remaining[kind] ?? 0) / limit : 0)))
 
 const ratesOf = ({ granted, remaining }: Attempt, { limits }: ModelLimits): Rates => {
   const limited = [...kinds.entries()].filter(([kind]) => Number.isFinite(limits[kind]))

@@ -52,7 +52,9 @@ function readMessage(
   before: Message | undefined,
   attachments: Attachment[],
 ): ChatMessage {
-  const { role, content, name, reasoning_content, tool_calls, tool_call_id, function_call } = message
+  const { role, name, reasoning_content, tool_calls, tool_call_id, function_call } = message
+  // What an assistant refused is what it said.
+  const content = message.content ?? (message.refusal || null)
   const calls = tool_calls?.map((call) => ({ id: call.id, ...call.function }))
   const answered = role === 'function' && before?.function_call != null ? functionCallId(turn - 1) : undefined
   return {

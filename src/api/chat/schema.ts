@@ -65,6 +65,7 @@ const message = z
     content: content.nullish(),
     name: z.string().nullish(),
     reasoning_content: z.string().nullish(),
+    refusal: z.string().nullish(),
     tool_calls: z.array(callParameters).nullish(),
     tool_call_id: z.string().nullish(),
     function_call: callParameters.shape.function.nullish(),

@@ -44,15 +44,21 @@ const beginningOf = (answer: RunningAnswer) => headingOf(answer, { prefix: 'cmpl
 
 export async function completion(answer: RunningAnswer, body: CompletionsRequest) {
   const logprobs = Array.from({ length: answer.choices }, () => writerOf(body).gather())
-  const { choices, tally } = await collect(answer, ({ choice, tokens }) => logprobs[choice]?.add(tokens))
+  const chances = Array.from({ length: answer.choices }, () => new MeanLogprob())
+  const { choices, tally } = await collect(answer, ({ choice, tokens, completionTokens }) => {
+    logprobs[choice]?.add(tokens)
+    // An echo has none: the prompt is no better in one answer than in another.
+    if (completionTokens > 0) chances[choice]?.add(tokens)
+  })
   const whole: Completion = {
     ...beginningOf(answer),
     choices: bestOf(
       answer,
       choices,
       logprobs.map(({ all }) => all),
+      chances.map(({ value }) => value),
       body,
-    ).map(({ prompt, logprobs, ...choice }, index) => ({
+    ).map(({ prompt, logprobs, mean: _, ...choice }, index) => ({
       index,
       text: choice.text,
       logprobs,
@@ -76,11 +82,13 @@ function bestOf<Logprobs>(
   answer: RunningAnswer,
   choices: readonly Choice[],
   written: readonly Logprobs[],
+  means: readonly number[],
   { n, best_of }: CompletionsRequest,
 ) {
   const prompted = choices.map((choice, index) => ({
     ...choice,
     logprobs: written[index] ?? null,
+    mean: means[index] ?? 0,
     prompt: answer.promptOf(index),
   }))
   const [made, wanted] = [best_of ?? n ?? 1, n ?? 1]
@@ -88,13 +96,25 @@ function bestOf<Logprobs>(
   return Array.from({ length: choices.length / made }, (_, prompt) =>
     prompted
       .slice(prompt * made, (prompt + 1) * made)
-      .sort((a, b) => meanLogprob(b.tokens) - meanLogprob(a.tokens))
+      .sort((a, b) => b.mean - a.mean)
       .slice(0, wanted),
   ).flat()
 }
 
-const meanLogprob = (tokens: readonly AnswerToken[]): number =>
-  tokens.reduce((sum, { logprob }) => sum + (logprob ?? 0), 0) / Math.max(1, tokens.length)
+/** The mean log probability of an answer's tokens. */
+class MeanLogprob {
+  #sum = 0
+  #count = 0
+
+  add(tokens: readonly AnswerToken[]): void {
+    for (const { logprob } of tokens) this.#sum += logprob ?? 0
+    this.#count += tokens.length
+  }
+
+  get value(): number {
+    return this.#sum / Math.max(1, this.#count)
+  }
+}
 
 export async function* completionChunks(answer: RunningAnswer, body: CompletionsRequest): AsyncIterable<Completion> {
   const head = beginningOf(answer)

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { mayUse } from '../../accounts/index.ts'
 import type { EmbedAsk, NamedModel } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
 import { type Documentation, readParameters, sendLarge } from '../answer-route.ts'
@@ -46,7 +47,8 @@ export const embedEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType
     describeIgnored(reply, ignored)
     const estimate = estimateOfTexts(asked.texts)
     const { meter, model } = await admit(options, { request, reply, model: asked.model, estimate })
-    const { servedBy, ...embedded } = await embed(model, { ...asked, client: context.client }, signal, meter)
+    const knows = (id: string) => mayUse(request.identity, id)
+    const { servedBy, ...embedded } = await embed(model, { ...asked, client: context.client, knows }, signal, meter)
     const { promptTokens, ms, loadMs, isCold, vectors } = embedded
     if (isCold) describeColdStart(reply, loadMs)
     const [{ length: dimensions } = { length: 0 }] = vectors
@@ -59,25 +61,25 @@ export const embedEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType
 
 async function embed(
   model: NamedModel,
-  ask: EmbedRequest & EmbedAsk,
+  ask: EmbedRequest & EmbedAsk & { knows(id: string): boolean },
   signal: AbortSignal,
   meter: Meter,
 ): Promise<Embedded & { servedBy: string }> {
   const began = performance.now()
   try {
-    const { client, unload = false } = ask
+    const { client, knows, unload = false } = ask
     let isCold = false
     const onCold = (): void => {
       isCold = true
     }
-    const embedder = await model.embedder(signal, { client, unload, onCold })
+    const embedder = await model.embedder(signal, { client, knows, unload, onCold })
     const loadMs = performance.now() - began
     meter.running.enter('prefill')
     const vectors: Float32Array[] = []
     let promptTokens = 0
     for await (const { tokens, vector } of embedder.embed(ask, signal)) {
       // What is computed counts, even if a later text is refused.
-      meter.embedded(tokens)
+      meter.embedded(tokens, embedder.info.id)
       promptTokens += tokens
       vectors.push(vector)
     }

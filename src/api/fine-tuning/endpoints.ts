@@ -203,6 +203,11 @@ const sizeOf = (limit: string | undefined): number => Math.min(Math.max(1, Numbe
 
 function pageOf(found: readonly Job[], { limit, after }: z.output<typeof pageQuery>): z.output<typeof jobList> {
   const from = after === undefined ? 0 : found.findIndex(({ id }) => id === after) + 1
+  if (after !== undefined && from === 0)
+    throw new OrielError('not_found', 'after is not the id of a job of this list.', {
+      param: 'after',
+      code: 'tuning_job_not_found',
+    })
   const size = sizeOf(limit)
   return { object: 'list', data: found.slice(from, from + size), has_more: from + size < found.length }
 }

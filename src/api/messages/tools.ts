@@ -13,9 +13,9 @@ const ownTool = z.object({
   strict: z.boolean().nullish(),
 })
 
-/** A tool that Anthropic defines, by its name and date: `bash_20250124`. */
+/** A tool that Anthropic defines, by its name and mostly a date: `bash_20250124`. */
 const definedTool = z.looseObject({
-  type: z.string().regex(/^[a-z0-9_]{1,64}_\d{8}$|^mcp_toolset$/, {
+  type: z.string().regex(/^[a-z0-9_]{1,64}_\d{8}$|^mcp_toolset$|^tool_search_tool_(bm25|regex)$/, {
     error: 'must be "custom", or one of the tools that Anthropic defines, such as "bash_20250124"',
   }),
   name: name.optional(),

@@ -178,6 +178,8 @@ export class RunningRequest {
   failure: Failure | undefined
   /** Tokens of its texts that were embedded so far. */
   embeddedTokens = 0
+  /** The model that embeds. undefined: none did so far. */
+  embeddedBy: string | undefined
   #phase: 'loading' | Phase | 'decoding' = 'loading'
   #phaseBegan = this.began
 

@@ -55,13 +55,14 @@ export const ollamaEndpoints: readonly Endpoint[] = [
 /** Loads the model of a request that asks nothing, or unloads it. @throws OrielError */
 async function prepared(
   body: ChatRequest | GenerateRequest,
-  { services: { deployments }, model, client, signal }: Work,
+  { services: { deployments }, model, requests, client, signal }: Work,
 ): Promise<'load' | 'unload'> {
   if (unloads(body)) {
     await deployments.unload(withoutTag(body.model), client)
     return 'unload'
   }
-  await model.hold(signal, { client })
+  const { knows = () => true } = requests[0] ?? {}
+  await model.hold(signal, { client, knows })
   return 'load'
 }
 

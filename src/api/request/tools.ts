@@ -124,9 +124,12 @@ export function chooseTools(
       `${words.choice} names ${JSON.stringify(missing)}, which is not in ${words.list}; ${words.list} has ${list([...names])}.`,
     )
   const called = mode === 'auto' || mode === 'none' ? mode : 'forced'
-  if (called === 'forced' && tools.length === 0)
-    throw invalidValue(words.choice, `${words.choice} requires a call, but there are no ${words.list}.`)
   const allowed = only === null ? tools : tools.filter(({ name }) => only.includes(name))
+  if (called === 'forced' && allowed.length === 0)
+    throw invalidValue(
+      words.choice,
+      `${words.choice} requires a call, but ${tools.length === 0 ? `there are no ${words.list}` : `allows none of the ${words.list}`}.`,
+    )
   return { tools: allowed, calling: { mode: called, parallel: parallel ?? true } }
 }
 

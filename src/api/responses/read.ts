@@ -72,7 +72,8 @@ function topLogprobsOf({ include, top_logprobs: top }: Partial<ResponsesRequest>
 
 function grammarOf(body: InputTokensRequest): Settings['sampling']['grammar'] {
   const format = body.text?.format
-  if (format?.type === 'json_schema') return { kind: 'json_schema', schema: format.schema }
+  if (format?.type === 'json_schema')
+    return { kind: 'json_schema', schema: format.schema, strict: format.strict ?? false }
   return format?.type === 'json_object' ? { kind: 'json_schema', schema: { type: 'object' } } : null
 }
 

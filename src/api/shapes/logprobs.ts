@@ -1,3 +1,4 @@
+import { StringDecoder } from 'node:string_decoder'
 import { z } from 'zod'
 import type { AnswerToken } from '../../deployments/index.ts'
 
@@ -44,11 +45,13 @@ const writerOf = <Logprobs>(
 
 export function legacyWriter(): Writer<z.output<typeof legacyLogprobs>> {
   let offset = 0
+  // A character whose bytes several tokens have is in the text once.
+  const decoder = new StringDecoder()
   return writerOf(
     (tokens) => {
       const text_offset = tokens.map(({ bytes }) => {
         const start = offset
-        offset += textOf(bytes).length
+        offset += decoder.write(Buffer.from(bytes)).length
         return start
       })
       return {

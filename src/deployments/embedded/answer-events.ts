@@ -17,7 +17,9 @@ const echoes = new Turns()
 /** A reader for each choice, which separates text, thoughts and calls. @param thinking the prompt ends in a thought */
 export function readersOf({ prompt, settings }: Ask, thinking: boolean): AnswerReader[] {
   const chat = prompt.kind === 'chat' ? prompt : null
-  const calls = chat !== null && chat.calling.mode !== 'none'
+  // An answer that follows a schema has no calls, though it may look like one.
+  const mode = settings.sampling.grammar?.kind === 'json_schema' ? 'none' : chat?.calling.mode
+  const calls = chat !== null && mode !== 'none'
   return Array.from(
     { length: settings.n },
     () =>
@@ -74,7 +76,7 @@ export async function* answerEvents(
       const pieces = reader?.push(text) ?? []
       const count = counts[choice]
       if (count !== undefined) {
-        if (thought || reader?.thinking) count.reasoning += generated - count.all
+        count.reasoning += Math.round((generated - count.all) * thoughtIn(pieces, thought || reader?.thinking || false))
         count.all = generated
       }
       yield part(choice, text, tokens, pieces)
@@ -175,4 +177,19 @@ class ToldPrompt {
 function textOf(tokens: DescribedPrompt['tokens'], marks: ShownPrompt['marks'], from = 0): string {
   const bytes = tokens.slice(from).map((token, at) => token?.bytes ?? Buffer.from(marks.get(from + at) ?? ''))
   return Buffer.concat(bytes).toString('utf8')
+}
+
+/**
+ * The share of an event's tokens that are thought. A slow reader gets many tokens at once, and which of them made which text
+ * is not known: those of a thought and of what follows it are told apart by their lengths.
+ * @param thinking whether tokens without text belong to a thought
+ */
+function thoughtIn(pieces: readonly AnswerPiece[], thinking: boolean): number {
+  let [thought, all] = [0, 0]
+  for (const piece of pieces) {
+    const length = 'text' in piece ? piece.text.length : 1
+    all += length
+    if (piece.kind === 'reasoning') thought += length
+  }
+  return all > 0 ? thought / all : Number(thinking)
 }

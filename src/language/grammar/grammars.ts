@@ -9,6 +9,9 @@ import { writeNetwork } from './network-writer.ts'
 import { type FreeText, freeText } from './rules.ts'
 import { tokenTrie } from './token-trie.ts'
 
+/** The rule of what comes before an answer that follows a grammar. No rule of GBNF can have its name. */
+const thought = '(thought)'
+
 /** Bytes of grammars that no answer has followed yet. A queue full of others does not drive out those in `mostIdle`. */
 const mostFresh = 16e6
 
@@ -81,10 +84,10 @@ export function openGrammars(vocabulary: Vocabulary) {
     yield
     if (!rules.has('root')) throw refused('has no rule named root')
     const texts: Grammar['texts'] =
-      after === null ? grammar.texts : { ...grammar.texts, answer: { marks: [[after, 'root']] } }
+      after === null ? grammar.texts : { ...grammar.texts, [thought]: { marks: [[after, 'root']] } }
     for (const [name, text] of Object.entries(texts))
       for (const [rule, ways] of freeText(name, text)) rules.set(rule, ways)
-    const network = yield* writeNetwork(rules, after === null ? 'root' : 'answer', tokenOf)
+    const network = yield* writeNetwork(rules, after === null ? 'root' : thought, tokenOf)
     return orRefused(() => new Automaton(network, mostForByte))
   }
 

@@ -123,8 +123,8 @@ const basics = {
   object: '"{" ws (string ":" ws value ("," ws string ":" ws value)*)? "}" ws',
   array: '"[" ws (value ("," ws value)*)? "]" ws',
   string: String.raw`"\"" char* "\"" ws`,
-  // A positive list, without control characters.
-  char: String.raw`[\x20-\x21\x23-\x5B\x5D-\x7E\u0080-\uD7FF\uE000-\uFFFF\U00010000-\U0010FFFF] | "\\" (["\\bfnrt/] | "u" [0-9a-fA-F]{4})`,
+  // A positive list, without control characters. An escaped half of a surrogate pair would count as a character.
+  char: String.raw`[\x20-\x21\x23-\x5B\x5D-\x7E\u0080-\uD7FF\uE000-\uFFFF\U00010000-\U0010FFFF] | "\\" (["\\bfnrt/] | "u" ([0-9a-cA-CefEF] [0-9a-fA-F] | [dD] [0-7]) [0-9a-fA-F]{2})`,
   number: '"-"? int ("." [0-9]{1,15})? ([eE] [-+]? [0-9]{1,2})? ws',
   int: '[0-9] | [1-9] [0-9]{1,15}',
   ws: String.raw`| " " | "\n" [ \t]{0,20}`,

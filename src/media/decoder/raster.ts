@@ -35,9 +35,11 @@ export const openRaster: OpenFile = async (bytes, format) => {
       for (const [first, count] of animated && upright ? runs(selected) : selected.map((page) => [page, 1] as const)) {
         const original = await sizeOf(first)
         const source = open(input, { page: first, pages: count }).autoOrient()
+        // The pages of a TIFF may differ in their colours.
+        const own = animated || first === 0 ? metadata : await open(input, { page: first }).metadata()
         // By default sharp converts 16-bit pixels with a profile to Display P3.
-        if (metadata.space === 'rgb16' && metadata.hasProfile) source.pipelineColourspace('srgb')
-        const strip = await (isPlainCmyk(metadata) ? fromPlainCmyk : finish)(source, original, longestEdge)
+        if (own.space === 'rgb16' && own.hasProfile) source.pipelineColourspace('srgb')
+        const strip = await (isPlainCmyk(own) ? fromPlainCmyk : finish)(source, original, longestEdge)
         yield* slices(strip, first, count, original)
       }
     },

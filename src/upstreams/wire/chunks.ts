@@ -3,6 +3,7 @@ import type { AnswerEvent, AnswerToken, EndReason, PromptUsage } from '../../dep
 import { parseJson } from '../../json.ts'
 import { AnswerWriter } from './answer-writer.ts'
 import { brokeOff, reportedFailure, unreadable, withheld } from './failures.ts'
+import { tellPrompt } from './prompt-usage.ts'
 import { serverEvents } from './server-events.ts'
 import type { Variant } from './variants.ts'
 import type { Mutable, PreparedAsk } from './wire.ts'
@@ -97,9 +98,18 @@ export async function* readChunks(
     if (data === '[DONE]') break
     const { choices, usage, timings, error } = parsed(data)
     if (error != null) throw reportedFailure(error)
-    if (timings != null) tellTimings(timings, prompt)
+    if (timings != null)
+      tellPrompt({ promptTokens: timings.cache_n + timings.prompt_n, cachedTokens: timings.cache_n }, prompt)
     if (usage != null) {
-      tellUsage(usage, prompt)
+      const { prompt_tokens: promptTokens, prompt_tokens_details: details } = usage
+      const {
+        cached_tokens: cachedTokens,
+        images,
+        image_tokens,
+        video_tokens: videos,
+        audio_tokens: audio,
+      } = details ?? {}
+      tellPrompt({ promptTokens, cachedTokens, images: images ?? image_tokens, videos, audio }, prompt)
       writer.tell(usage.completion_tokens ?? null, usage.completion_tokens_details?.reasoning_tokens ?? null)
     }
     const counted = ask.settings.n > 1 ? undefined : (usage?.completion_tokens ?? timings?.predicted_n)
@@ -173,29 +183,3 @@ function reasonOf(reason: string): EndReason {
 /** The text that ended an answer. A token is none. */
 const textStop = (stop: string | number | null | undefined, { settings }: PreparedAsk): string | null =>
   typeof stop === 'string' && settings.stop.includes(stop) ? stop : null
-
-function tellTimings(
-  { cache_n: cached, prompt_n: computed }: z.output<typeof timings>,
-  prompt: Mutable<PromptUsage>,
-): void {
-  prompt.promptTokens = cached + computed
-  prompt.cachedTokens = cached
-}
-
-function tellUsage(
-  { prompt_tokens, prompt_tokens_details: details }: z.output<typeof usage>,
-  prompt: Mutable<PromptUsage>,
-): void {
-  prompt.promptTokens = prompt_tokens
-  prompt.cachedTokens = Math.min(details?.cached_tokens ?? prompt.cachedTokens, prompt_tokens)
-  prompt.imageTokens = details?.images ?? shared(details?.image_tokens, prompt.imageTokens)
-  if (prompt.videoTokens !== undefined) prompt.videoTokens = shared(details?.video_tokens, prompt.videoTokens)
-  if (prompt.audioTokens !== undefined) prompt.audioTokens = shared(details?.audio_tokens, prompt.audioTokens)
-}
-
-/** A sum in equal shares: nobody tells those of each. */
-function shared(sum: number | null | undefined, among: readonly number[]): readonly number[] {
-  if (sum == null || among.length === 0) return among
-  const share = Math.floor(sum / among.length)
-  return among.map((_, at) => (at === 0 ? sum - share * (among.length - 1) : share))
-}

@@ -3,6 +3,7 @@ import type { AnswerEvent, EndReason, PromptUsage } from '../../deployments/inde
 import { parseJson } from '../../json.ts'
 import { AnswerWriter } from './answer-writer.ts'
 import { brokeOff, reportedFailure, unreadable, withheld } from './failures.ts'
+import { tellPrompt } from './prompt-usage.ts'
 import { serverEvents } from './server-events.ts'
 import type { Mutable, PreparedAsk } from './wire.ts'
 
@@ -94,8 +95,8 @@ function parsed(data: string): z.output<typeof event> | null {
 function tellUsage(told: z.output<typeof usage>, prompt: Mutable<PromptUsage>): void {
   if (told.input_tokens == null) return
   const cached = told.cache_read_input_tokens ?? 0
-  prompt.promptTokens = told.input_tokens + cached + (told.cache_creation_input_tokens ?? 0)
-  prompt.cachedTokens = cached
+  const promptTokens = told.input_tokens + cached + (told.cache_creation_input_tokens ?? 0)
+  tellPrompt({ promptTokens, cachedTokens: cached }, prompt)
 }
 
 /** @throws AttemptFailed for a reason that is no end */

@@ -125,7 +125,7 @@ export async function followActivity(over: AbortSignal): Promise<void> {
       activityError.value = error instanceof ServerError ? error : new ServerError('The server cannot be reached.', 0)
     }
     isLive.value = false
-    if (activityError.value !== undefined && activityError.value.status !== 0) return
+    if (activityError.value?.wantsKey) return
     await pause(2000)
   }
 }

@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals'
-import { apiKey, get, ServerError } from './client.ts'
+import { get, ServerError } from './client.ts'
 
 export const scopes = {
   inference: 'Ask models',
@@ -59,20 +59,29 @@ export const keysError = signal<ServerError | undefined>(undefined)
 
 export async function readKeys(): Promise<void> {
   try {
-    // Who has no key and may read the costs is on a server without keys, which lists and makes none over HTTP.
     spent.value = await costsOfMonth()
-    hasNoKeys.value = apiKey.value === ''
+    const found = await everyKey()
+    hasNoKeys.value = found === undefined
     keysError.value = undefined
-    if (hasNoKeys.value) return
-    const [found, known] = await Promise.all([all<Key>('/admin/keys'), all<Account>('/admin/accounts')])
+    if (found === undefined) return
+    accounts.value = await all<Account>('/admin/accounts')
     keys.value = found
-    accounts.value = known
   } catch (error) {
     if (!(error instanceof ServerError)) throw error
     keysError.value = error
     hasNoKeys.value = false
   }
 }
+
+/**
+ * undefined: who may read the costs and not the keys is on a server without keys, which lists and makes none over HTTP. This
+ * browser may still have a key of an older server.
+ */
+const everyKey = (): Promise<Key[] | undefined> =>
+  all<Key>('/admin/keys').catch((error: unknown) => {
+    if (error instanceof ServerError && error.status === 403) return undefined
+    throw error
+  })
 
 /** Every entry of a list that comes in pages. */
 async function all<Entry>(path: string): Promise<Entry[]> {

@@ -26,7 +26,8 @@ export interface Operation {
   readonly summary: string
   readonly tags: readonly string[]
   readonly parameters?: readonly { name: string; description?: string; in: string; schema: Schema }[]
-  readonly requestBody?: { readonly content: { readonly 'application/json': Content } }
+  /** By its type: JSON, or a form. */
+  readonly requestBody?: { readonly content: Readonly<Record<string, Content>> }
   readonly responses: Readonly<Record<string, { description: string; content?: Readonly<Record<string, Content>> }>>
 }
 

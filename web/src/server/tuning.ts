@@ -178,10 +178,20 @@ export const tuningActions = {
 /** Makes a dataset of a file, whose lines the server checks. @throws ServerError if it refuses, or if lines cannot be used */
 export async function sendDataset(account: string, id: string, file: File): Promise<void> {
   const all = `/v1/accounts/${encodeURIComponent(account)}/datasets`
-  await get(all, { method: 'POST', body: { datasetId: id, dataset: { userUploaded: {}, format: 'CHAT' } } })
+  const body = { datasetId: id, dataset: { userUploaded: {}, format: 'CHAT' } }
+  await get(all, { method: 'POST', body }).catch(async (error: unknown) => {
+    if (!(error instanceof ServerError) || error.code !== 'dataset_exists') throw error
+    // A file may take the place of one that could not be used.
+    const { state } = await get<Dataset>(`${all}/${encodeURIComponent(id)}`)
+    if (state === 'READY') throw error
+  })
   const form = new FormData()
   form.append('file', file)
-  const response = await fetchWithKey(`${all}/${encodeURIComponent(id)}:upload`, { method: 'POST', body: form })
+  const response = await fetchWithKey(`${all}/${encodeURIComponent(id)}:upload`, { method: 'POST', body: form }).catch(
+    () => {
+      throw new ServerError('The server cannot be reached.', 0)
+    },
+  )
   if (response.ok) return
   const { error } = (await response.json().catch(() => ({}))) as { error?: { message?: string } }
   throw new ServerError(error?.message ?? `The server answered with the status ${response.status}.`, response.status)

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact'
 import { useEffect, useId, useRef } from 'preact/hooks'
+import { Announcer } from './announce.tsx'
 import { Icon } from './icon.tsx'
 
 interface DialogProps {
@@ -10,7 +11,10 @@ interface DialogProps {
   children: ComponentChildren
 }
 
-/** A modal dialog, open while it is rendered. Escape and a click beside it close it, and the focus goes back. */
+/**
+ * A modal dialog, open while it is rendered. Escape and a click beside it close it, and the focus goes back. What is announced
+ * meanwhile is said within: screen readers do not hear the rest of the page.
+ */
 export function Dialog({ title, onClose, wide = false, children }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null)
   const heading = useId()
@@ -48,6 +52,7 @@ export function Dialog({ title, onClose, wide = false, children }: DialogProps) 
         </button>
       </header>
       <div class="body">{children}</div>
+      <Announcer />
     </dialog>
   )
 }

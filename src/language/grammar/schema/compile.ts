@@ -56,6 +56,8 @@ function flatRule(node: Node | undefined, path: Path, context: SchemaContext): s
   for (const keyword of beyond) if (node[keyword] !== undefined) context.ignore([...path, keyword])
   const except = excluded(node, path, context)
   if (except === 'all') return undefined
+  // Parts of the schema have types that exclude each other.
+  if (node.type?.length === 0) return undefined
   if (node.enum !== undefined) return enumRule(node)
   if (node.anyOf !== undefined || node.oneOf !== undefined) return optionsRule(node, path, context)
   const keywords = Object.keys(node).flatMap((key) => implied[key] ?? [])

@@ -130,7 +130,10 @@ function modern({
     else made.items = additionalItems
   }
   if (made.items === undefined && unevaluatedItems !== undefined) made.items = unevaluatedItems
-  if (made.additionalProperties === undefined && unevaluatedProperties !== undefined)
+  // Unlike additionalProperties it sees the members of the schemas beside it. Objects that name their members have no others.
+  const seesOthers = same.allOf ?? same.$ref ?? same.anyOf ?? same.oneOf
+  const closes = unevaluatedProperties === false && seesOthers !== undefined
+  if (made.additionalProperties === undefined && unevaluatedProperties !== undefined && !closes)
     made.additionalProperties = unevaluatedProperties
   if (typeof exclusiveMinimum === 'number') made.exclusiveMinimum = exclusiveMinimum
   if (typeof exclusiveMaximum === 'number') made.exclusiveMaximum = exclusiveMaximum

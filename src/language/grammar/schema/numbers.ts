@@ -99,7 +99,7 @@ function digitsFrom(
   if (at >= length) {
     if (least !== null && most !== null) return least.excluded || most.excluded ? undefined : `"0"{1,${left + 1}}`
     if (most !== null) return most.excluded ? undefined : `"0"{1,${left + 1}}`
-    return least?.excluded ? `"0"{0,${left}} [1-9] ${some}` : `[0-9] ${some}`
+    return least?.excluded ? notAllZeros(left + 1) : `[0-9] ${some}`
   }
   const digitOf = (edge: Edge) => Number(edge.digits[at] ?? '0')
   const [low, high] = [least === null ? 0 : digitOf(least), most === null ? 9 : digitOf(most)]
@@ -120,6 +120,10 @@ function digitsFrom(
   }
   return ways.length === 0 ? undefined : ways.length === 1 ? ways.join() : `(${ways.join(' | ')})`
 }
+
+/** One to `places` digits, not all of them 0. */
+const notAllZeros = (places: number): string =>
+  `(${Array.from({ length: places }, (_, zeros) => `"${'0'.repeat(zeros)}" [1-9] [0-9]{0,${places - zeros - 1}}`).join(' | ')})`
 
 /** Natural numbers without leading zeros. */
 function natural(low: number, high: number): string[] {

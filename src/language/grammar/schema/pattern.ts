@@ -104,6 +104,23 @@ const spaces: Range[] = [
   [12, 13],
   [32, 32],
 ]
+/** What is a space too, and is never written. */
+const otherSpaces: Range[] = [
+  [11, 11],
+  [0xa0, 0xa0],
+  [0x1680, 0x1680],
+  [0x2000, 0x200a],
+  [0x2028, 0x2029],
+  [0x202f, 0x202f],
+  [0x205f, 0x205f],
+  [0x3000, 0x3000],
+  [0xfeff, 0xfeff],
+]
+const lineEnds: Range[] = [
+  [10, 10],
+  [13, 13],
+  [0x2028, 0x2029],
+]
 const named: Record<string, Range[]> = { d: digits, w: words, s: spaces }
 const controls: Record<string, number> = { n: 10, r: 13, t: 9, f: 12 }
 
@@ -111,6 +128,8 @@ const controls: Record<string, number> = { n: 10, r: 13, t: 9, f: 12 }
 interface Writing {
   /** Any character but, within a text, a line end. */
   readonly anything: string
+  /** What `.` stands for. */
+  readonly dot: string
   /** One character of these ranges. */
   oneOf(ranges: readonly Range[]): string
   /** Whether the pattern is that of the whole text, with or without anchors. */
@@ -238,7 +257,7 @@ class PatternReader {
     const character = this.#next()
     if (character === '(') return this.#group()
     const one = (rule: string): PatternRule => ({ rule, least: 1, most: 1 })
-    if (character === '.') return one(this.#writing.anything)
+    if (character === '.') return one(this.#writing.dot)
     if (character === '[') return one(this.#class())
     if (character === '\\') return one(this.#writing.oneOf(this.#escape()))
     if (['^', '*', '+', '?', '{', '}', ']'].includes(character)) throw new Unreadable()
@@ -279,7 +298,7 @@ class PatternReader {
       else if (last < first) throw new Unreadable()
       else ranges.push([first, last])
     }
-    return this.#writing.oneOf(negated ? complement(ranges) : ranges)
+    return this.#writing.oneOf(negated ? others(ranges) : ranges)
   }
 
   #member(): readonly Range[] {
@@ -290,7 +309,7 @@ class PatternReader {
   #escape(): readonly Range[] {
     const character = this.#next()
     const set = named[character.toLowerCase()]
-    if (set !== undefined) return character === character.toLowerCase() ? set : complement(set)
+    if (set !== undefined) return character === character.toLowerCase() ? set : others(set)
     const control = controls[character]
     if (control !== undefined) return [[control, control]]
     if (character === 'x' || character === 'u') {
@@ -313,6 +332,10 @@ function single(character: string): Range[] {
   return [[code, code]]
 }
 
+/** All characters but these. Who excludes spaces excludes those that are never written too. */
+const others = (ranges: readonly Range[]): Range[] =>
+  complement(spaces.every((one) => ranges.includes(one)) ? [...ranges, ...otherSpaces] : ranges)
+
 function complement(ranges: readonly Range[]): Range[] {
   const left: Range[] = []
   let next = 0
@@ -329,11 +352,17 @@ const inJson: Record<number, string> = { 8: '\\b', 9: '\\t', 10: '\\n', 12: '\\f
 const surrogates: Range = [0xd800, 0xdfff]
 
 /** Inside a JSON string. */
-const inString: Writing = { anything: 'char', oneOf: oneInJson, isWhole: false }
+const inString: Writing = {
+  anything: 'char',
+  dot: oneInJson(complement(lineEnds)),
+  oneOf: oneInJson,
+  isWhole: false,
+}
 
 /** As they are. */
 const inText: Writing = {
   anything: classOf(without(complement([[10, 10]]), [surrogates])),
+  dot: classOf(without(complement([[10, 10]]), [surrogates])),
   oneOf(ranges) {
     const characters = without(ranges, [surrogates])
     if (characters.length === 0) throw new Unreadable()

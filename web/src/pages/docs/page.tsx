@@ -119,9 +119,9 @@ const Path = ({ path }: { path: string }) =>
 
 function Reference({ endpoint, model }: { endpoint: Endpoint; model: string }) {
   const { method, path, summary, parameters = [], requestBody, responses } = endpoint
-  const schema = requestBody?.content['application/json'].schema
+  const [[type, { schema }] = ['application/json', { schema: undefined }]] = Object.entries(requestBody?.content ?? {})
   const content = Object.entries(responses[200]?.content ?? {})
-  const failures = Object.entries(responses).filter(([status]) => status !== '200')
+  const failures = Object.entries(responses).filter(([status]) => !status.startsWith('2'))
   const named = Object.fromEntries(parameters.map(({ name, schema, ...one }) => [name, { ...schema, ...one }]))
   return (
     <article class="endpoint" key={endpoint.operationId}>
@@ -129,7 +129,7 @@ function Reference({ endpoint, model }: { endpoint: Endpoint; model: string }) {
         <span class="method">{method}</span> <Path path={path} />
       </h2>
       <p>{summary}.</p>
-      <TryIt endpoint={endpoint} model={model} />
+      {type === 'application/json' ? <TryIt endpoint={endpoint} model={model} /> : null}
       {parameters.length === 0 ? null : (
         <>
           <h3>Parameters</h3>
@@ -138,7 +138,7 @@ function Reference({ endpoint, model }: { endpoint: Endpoint; model: string }) {
       )}
       {schema === undefined ? null : (
         <>
-          <h3>Request</h3>
+          <h3>{type === 'application/json' ? 'Request' : 'Request, as a form'}</h3>
           <Fields schema={schema} />
         </>
       )}

@@ -49,9 +49,9 @@ export default function Page() {
             }}
           />
           <Accounts />
-          <OwnKey />
         </>
       )}
+      {apiKey.value === '' ? null : <OwnKey />}
       {making.value ? (
         <NewKeyDialog
           onMade={(secret) => {
@@ -83,8 +83,8 @@ const NoKeys = () => (
   <div class="first card">
     <h2>This server has no keys</h2>
     <p>
-      Anybody who can reach it may use it, which is only this machine. The first key is made here, in a terminal. It may
-      administer the server, and make further keys on this page.
+      Anybody who can reach it may use it. The first key is made in a terminal of its machine. It may administer the
+      server, and make further keys on this page.
     </p>
     <div class="secret">
       <code>{command}</code>

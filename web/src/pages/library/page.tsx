@@ -36,9 +36,13 @@ export default function Page() {
   }, [attempt.value])
   const error = listingError.value
   const known = listing.value
+  const present = known?.models
+    .filter(({ state }) => state !== 'not_pulled')
+    .map(({ id }) => id)
+    .join()
   useEffect(() => {
-    if (known !== undefined) void readTokens()
-  }, [known === undefined])
+    if (present !== undefined) void readTokens()
+  }, [present])
   return (
     <div class="page library">
       <header>

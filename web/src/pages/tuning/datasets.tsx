@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals'
-import { useId } from 'preact/hooks'
+import { useEffect, useId, useRef } from 'preact/hooks'
 import { apiKey } from '../../server/client.ts'
 import {
   accountOf,
@@ -142,6 +142,14 @@ export function NewDatasetDialog({ onClose }: { onClose: () => void }) {
   const id = useId()
   const name = useSignal('')
   const isSending = useSignal(false)
+  // It is sent on when the person has closed this dialog, and perhaps opened another.
+  const isOpen = useRef(true)
+  useEffect(
+    () => () => {
+      isOpen.current = false
+    },
+    [],
+  )
   const begin = async (form: FormData): Promise<void> => {
     const file = form.get('file')
     if (!(file instanceof File)) return
@@ -149,7 +157,7 @@ export function NewDatasetDialog({ onClose }: { onClose: () => void }) {
     try {
       await sendDataset(String(form.get('account') ?? 'local'), name.value, file)
       announce(`${name.value} can be used.`)
-      onClose()
+      if (isOpen.current) onClose()
     } finally {
       isSending.value = false
       await readTuning()

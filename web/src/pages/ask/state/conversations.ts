@@ -73,7 +73,8 @@ export const updateCurrent = (change: (conversation: Conversation) => Conversati
   update(current.value.id, change)
 
 export function add(added: readonly Conversation[]): void {
-  conversations.value = [...added, ...conversations.value].sort((a, b) => b.changedAt - a.changedAt)
+  // An answer that was still arriving when it was exported arrives no more.
+  conversations.value = [...added.map(ended), ...conversations.value].sort((a, b) => b.changedAt - a.changedAt)
   for (const { id } of added) saveAt('now', id)
 }
 

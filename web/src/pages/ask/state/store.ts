@@ -22,7 +22,7 @@ export const conversationOf = (id: string): Promise<Conversation | undefined> =>
 /** @returns whether it is kept */
 export async function saveConversation(conversation: Conversation): Promise<boolean> {
   const saved = await inStore('conversations', 'readwrite', (store) => store.put(conversation, conversation.id))
-  isFull.value = saved === undefined
+  isFull.value = saved === undefined || forgotten.size > 0
   return saved !== undefined
 }
 

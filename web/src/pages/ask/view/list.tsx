@@ -108,6 +108,9 @@ export function ConversationList() {
   )
 }
 
+/** One function for good: a new one would be called, and select anew, each time that the list is drawn. */
+const selectAll = (field: HTMLInputElement | null): void => field?.select()
+
 function Entry({ conversation, onOpen }: { conversation: Conversation; onOpen: () => void }) {
   const { id, title } = conversation
   const isRenamed = useSignal(false)
@@ -120,7 +123,7 @@ function Entry({ conversation, onOpen }: { conversation: Conversation; onOpen: (
     return (
       <li>
         <input
-          ref={(field) => field?.select()}
+          ref={selectAll}
           class="input"
           aria-label="Name of the conversation"
           defaultValue={title}
