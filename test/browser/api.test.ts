@@ -44,6 +44,14 @@ describe('The page of the API', () => {
     expect(browser.complaints().filter((text) => !text.includes('400 (Bad Request)'))).toEqual([])
   })
 
+  it('shows the fields of an endpoint that takes a form', async () => {
+    const page = await browser.open(`${oriel.url}/docs`)
+    await press(page, page.getByRole('link', { name: 'POST /audio/transcriptions' }))
+    await page.getByRole('heading', { name: 'Request, as a form' }).waitFor()
+    await page.getByText('timestamp_granularities').first().waitFor()
+    expect(await page.getByLabel('Body').count()).toBe(0)
+  })
+
   it('unfolds the fields of an answer', async () => {
     const page = await browser.open(`${oriel.url}/docs`)
     await tabTo(page, page.locator('summary', { hasText: 'chat.completion' }).first())

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -270,6 +270,13 @@ describe('The page that asks', () => {
     await other.getByRole('button', { name: 'What is in this image?', exact: true }).first().click()
     await answer(other, red)
     await other.getByAltText('sample.png').waitFor()
+    // One that was exported while its answer arrived can be gone on with.
+    const half = path.join(folder, 'half.json')
+    writeFileSync(half, readFileSync(file, 'utf8').replaceAll('"state":"done"', '"state":"streaming"'))
+    const third = await browser.open(oriel.url)
+    await third.getByLabel('Import from a file').setInputFiles(half)
+    await third.getByRole('button', { name: 'What is in this image?', exact: true }).first().click()
+    await third.getByRole('button', { name: 'Send' }).waitFor()
     await other.getByLabel('Import from a file').setInputFiles('examples/sample.png')
     await other.getByRole('alert').getByText('This is not a file of conversations').waitFor()
   })
@@ -437,7 +444,9 @@ describe('The page that asks', () => {
     await list.getByRole('button', { name: 'Where is the circle?', exact: true }).waitFor({ state: 'detached' })
     await list.getByRole('button', { name: 'What is in this image?: options' }).click()
     await page.getByRole('menuitem', { name: 'Rename' }).click()
-    await page.getByLabel('Name of the conversation').fill('Circles')
+    await page.getByLabel('Name of the conversation').fill('Cir')
+    await page.keyboard.press('End')
+    await page.keyboard.type('cles')
     await page.keyboard.press('Enter')
     await list.getByRole('button', { name: 'Circles: options' }).click()
     await page.getByRole('menuitem', { name: 'Delete' }).click()

@@ -75,6 +75,24 @@ describe('The page of tuning', () => {
       .waitFor()
   })
 
+  it('takes a better file in the place of one that cannot be used', async () => {
+    const page = await browser.open(`${oriel.url}/tuning`)
+    await page.getByRole('button', { name: 'New dataset' }).click()
+    const sending = page.getByRole('dialog', { name: 'New dataset' })
+    await sending.getByLabel('File').setInputFiles(file('again.jsonl', 'nonsense\n'))
+    await sending.getByRole('button', { name: 'Send' }).click()
+    await sending.getByRole('alert').getByText('line 1: the line is not JSON.').waitFor()
+    const examples = [pictureExample(await shape('red'), 'What is it?', 'A red circle, Sir.')]
+    await sending.getByLabel('File').setInputFiles(file('again.jsonl', jsonl(examples)))
+    await sending.getByRole('button', { name: 'Send' }).click()
+    const row = page.getByRole('row').filter({ hasText: 'again' })
+    await row.getByText('Can be used').waitFor()
+    expect(browser.complaints().filter((text) => !/400 \(Bad Request\)|409 \(Conflict\)/.test(text))).toEqual([])
+    await press(page, row.getByRole('button', { name: 'Remove again' }))
+    await page.getByRole('dialog', { name: 'Remove again?' }).getByRole('button', { name: 'Remove' }).click()
+    await row.waitFor({ state: 'detached' })
+  })
+
   it('says which lines of a file are wrong, and removes it', async () => {
     const page = await browser.open(`${oriel.url}/tuning`)
     await page.getByRole('button', { name: 'New dataset' }).click()

@@ -48,6 +48,21 @@ it('a model is deployed, scaled, deleted and restored, and each command may be r
   expect(changed.stdout).toMatch(/^The deployment pocket is as you want it\.\n.*\ntitle +Eyes\n(.*\n)*.*from 0 to 2\n$/)
   expect(await jsonOf('deploy', 'pocket', '--max-replica-count', '2')).toMatchObject({ displayName: 'Eyes' })
 
+  const again = await command('deploy', 'pocket', '--validate-only', '--min-replica-count', '2')
+  expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('There is a deployment pocket already') })
+  expect(await jsonOf('deployments', 'get', 'pocket')).toMatchObject({ minReplicaCount: 0 })
+  // What is another account's is not looked for in this one.
+  for (const args of [
+    ['deployments', 'get'],
+    ['deployments', 'delete'],
+  ]) {
+    const theirs = await command(...args, 'accounts/acme/deployments/pocket')
+    expect(theirs.stderr + theirs.stdout).toMatch(/acme|[Nn]o deployment/)
+  }
+  expect(
+    (await command('deployments', 'get', 'accounts/acme/deployments/pocket', '--account', 'local')).stderr,
+  ).toMatch(/is in the account acme, and --account is local/)
+
   expect((await command('scale', 'pocket', '0', '--wait')).stdout).toMatch(/ has 0 of 0 replicas\.\n/)
   await vi.waitFor(() => expect(server.engines()).toEqual([]), patient)
   expect(await jsonOf('scale', 'accounts/local/deployments/pocket', '1', '--wait')).toMatchObject({ replicaCount: 1 })
