@@ -88,6 +88,9 @@ export async function createOriel(settings: OrielSettings = {}, around: Surround
   const library = createLibrary(config.models, { images: imageFamilies, audio: audioFamilies })
   const [inSettings, compute] = await Promise.all([modelsIn(config, library), chooseDevice(config.engine.gpu, log)])
   const cards = [...new Map(inSettings.map(({ card }) => [card.id, card])).values()]
+  for (const { card } of inSettings)
+    if (cards.some(({ id, decoder }) => id === card.id && decoder !== card.decoder))
+      throw new OrielError('invalid', `Two models of the settings have the name ${card.id}. Rename the file of one.`)
   const media = createMedia(config.media, log)
   const upstreams = createUpstreams(settingsOf(config.upstreams, env), { media, log })
   let { aliases } = config

@@ -40,9 +40,9 @@ export async function whyNotReady(
 ): Promise<string | undefined> {
   const known = await engines.fresh(longest.ready)
   if (known.some(({ status }) => status === 'ok')) return undefined
-  if (known.length > 0) return known.map(troubleOf).join(' ')
   const upstreams = deployments.upstreams()
   if (upstreams.some(({ isUp }) => isUp)) return undefined
+  if (known.length > 0) return known.map(troubleOf).join(' ')
   if (upstreams.length > 0) return `No upstream answers: ${upstreams.map(({ name }) => name).join(', ')}.`
   const models = await deployments.list()
   if (models.some(({ state }) => state !== 'failed' && state !== 'not_pulled')) return undefined

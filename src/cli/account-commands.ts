@@ -107,7 +107,7 @@ export function addAccountCommands(program: Command): void {
 
   program
     .command('erase')
-    .description('remove an account with its keys and all of its usage')
+    .description('remove an account with all that is its: keys, usage, deployments, datasets, jobs')
     .argument('<account>', accountHelp)
     .addOption(yes)
     .addOption(config)

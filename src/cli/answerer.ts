@@ -4,6 +4,7 @@ import type { OrielSettings } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import { configOf, misspeltVariables } from '../load-config.ts'
 import { createWarner } from '../log.ts'
+import { splitOf } from '../models/index.ts'
 import type { Answerer, Detail } from './question.ts'
 import { type RunningServer, serverAt, serverHere, urlHere } from './server.ts'
 import type { Flags } from './settings.ts'
@@ -62,6 +63,12 @@ export async function chooseAnswerers(flags: AnswererFlags, names: readonly stri
   const servers: (Answerer | undefined)[] = []
   for (const model of names) servers.push(await chooseServer({ ...flags, model }, 0))
   const own = names.filter((_, index) => servers[index] === undefined).map(withOwnFile)
+  for (const [at, { asked }] of own.entries())
+    if (own.findIndex((other) => other.asked === asked) !== at)
+      throw new OrielError(
+        'invalid',
+        `Two of the models have the name ${asked}, so their answers could not be told apart. Rename one.`,
+      )
   const files = own.flatMap(({ file }) => file ?? [])
   const oriel = own.length === 0 ? undefined : await orielWith({ ...settingsOf(flags), model: files })
   try {
@@ -83,7 +90,7 @@ export async function chooseAnswerers(flags: AnswererFlags, names: readonly stri
 function withOwnFile(name: string): { asked: string; file?: string } {
   const [model = '', adapter] = name.split('#', 2)
   if (!model.endsWith('.gguf')) return { asked: name }
-  const stem = path.basename(model, '.gguf')
+  const { stem } = splitOf(path.basename(model))
   return { asked: adapter === undefined ? stem : `${stem}#${adapter}`, file: model }
 }
 

@@ -20,7 +20,11 @@ export function addDatasetCommands(program: Command): void {
     .description('check the lines of a dataset; it needs no server')
     .argument('<file>', fileHelp)
     .option('--base <model>', 'also count tokens as this model reads it')
-    .option('--max-context-length <tokens>', "tokens of an example; longer ones are cut (default: the model's)", tokens)
+    .option(
+      '--max-context-length <tokens>',
+      "tokens of an example; longer ones are cut (default: the model's, to 4096)",
+      tokens,
+    )
     .addOption(json)
     .action(async (file: string, options) => (await import('./datasets.ts')).validateDataset(file, options))
 

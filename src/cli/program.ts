@@ -131,7 +131,9 @@ export function createProgram(): Command {
     .argument('<model>', 'a name of `oriel list --catalogue`, owner/repo, either with :QUANT, a URL, or a GGUF file')
     .addOption(folder)
     .option('--anyway', 'download it even if this version cannot run it')
-    .action(async (name: string, options) => (await import('./pull.ts')).pullModel(name, options))
+    .action(async (name: string, options) => {
+      await (await import('./pull.ts')).pullModel(name, options)
+    })
 
   program
     .command('show')

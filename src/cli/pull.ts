@@ -7,7 +7,7 @@ import { type Flags, libraryOf } from './settings.ts'
 export async function pullModel(
   name: string,
   { anyway = false, ...flags }: Flags & { anyway?: boolean },
-): Promise<void> {
+): Promise<{ id: string }> {
   const library = libraryOf(flags)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())
@@ -16,11 +16,15 @@ export async function pullModel(
   try {
     const card = await library.pull(name, { anyway, signal: stop.signal, onEvent: (event) => progress.show(event) })
     progress.end()
-    if ('unusable' in card) return void process.stdout.write(adapterText(card))
+    if ('unusable' in card) {
+      process.stdout.write(adapterText(card))
+      return { id: card.id }
+    }
     const known = card.aliases.includes(name) ? name : card.id
     process.stdout.write(
       `${card.id} is ready (${bytesText(card.bytes)}). Serve it with: oriel serve --model ${known}\n`,
     )
+    return { id: card.id }
   } finally {
     progress.end()
   }

@@ -1,5 +1,5 @@
 import { OrielError } from '../errors.ts'
-import { estimatedBytes, NotPulled } from '../models/index.ts'
+import { estimatedBytes, type Library, NotPulled } from '../models/index.ts'
 import { bytesText } from '../sizes.ts'
 import type { AskFlags } from './answerer.ts'
 import { ask } from './ask.ts'
@@ -20,11 +20,21 @@ export async function run(
     if (!(error instanceof OrielError) || error.code !== 'model_not_found') throw error
     if ((await library.adapter(name.slice(name.indexOf('#') + 1))) !== undefined) return { id: name }
     const size = error instanceof NotPulled ? ` (about ${bytesText(estimatedBytes(error.entry))})` : ''
-    // Of what is neither here nor in the catalogue, only a repository or a URL can be downloaded.
-    if (!(error instanceof NotPulled) && !name.includes('/')) throw error
+    if (!(error instanceof NotPulled) && !canBePulled(name, library)) throw error
     if (!yes && !(await confirmed(`${name} is not on this machine. Download it${size}? [y/N] `))) return undefined
-    await pullModel(name, flags)
-    return library.find(name, flags.mmproj)
+    // What names it for a download may be a URL or a file of a repository: that is not its name here.
+    const { id } = await pullModel(name, flags)
+    return { id, isPulled: true }
   })
-  if (card !== undefined) await ask(words, { ...flags, model: name.endsWith('.gguf') ? name : card.id })
+  if (card === undefined) return
+  await ask(words, { ...flags, model: name.endsWith('.gguf') && !('isPulled' in card) ? name : card.id })
+}
+
+/** Whether it is a repository or a URL, or a model of the catalogue in one of its forms. */
+function canBePulled(name: string, library: Library): boolean {
+  try {
+    return name.includes('/') || library.onHub(name) !== undefined
+  } catch {
+    return false
+  }
 }

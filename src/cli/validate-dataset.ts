@@ -4,7 +4,16 @@ import { configOf } from '../load-config.ts'
 import { createWarner } from '../log.ts'
 import { availableMemory } from '../memory.ts'
 import { availableProcessors } from '../processors.ts'
-import { checkFile, examineFile, exampleLimits, Packer, problemText, readingOf, reportText } from '../tuning/index.ts'
+import {
+  checkFile,
+  examineFile,
+  exampleLimits,
+  mostTokens,
+  Packer,
+  problemText,
+  readingOf,
+  reportText,
+} from '../tuning/index.ts'
 import { countedText, tokensText } from './figures.ts'
 import { libraryOf } from './settings.ts'
 
@@ -43,7 +52,8 @@ export async function validateDataset(file: string, flags: ValidateFlags): Promi
 async function tokensOf(file: string, base: string, { maxContextLength }: ValidateFlags, packer: Packer) {
   const config = configOf({})
   const card = await libraryOf({}).find(base)
-  const maxTokens = Math.min(maxContextLength ?? card.contextTokens, card.contextTokens)
+  // As a job that says nothing else has it.
+  const maxTokens = Math.min(maxContextLength ?? mostTokens, card.contextTokens)
   const counts = await examineFile({
     ...{ file, limits: exampleLimits(config), pack: (json) => packer.pack(json) },
     config: {

@@ -35,7 +35,11 @@ export const sidecarName = 'oriel.json'
 export async function adapterFiles(config: ModelsConfig): Promise<AdapterFiles[]> {
   const found = await Promise.all(foldersOf(config).map((folder) => adaptersIn(path.join(folder, adaptersFolder))))
   const repos = await cachedRepos(cacheFolder(config))
-  const adapters = [...found, ...(await Promise.all(repos.map(inRepo)))].flat()
+  const own = found.flat()
+  const pulled = (await Promise.all(repos.map(inRepo))).flat()
+  const ids = [...own, ...pulled].map(({ id }) => id)
+  const isShared = (id: string): boolean => ids.indexOf(id) !== ids.lastIndexOf(id)
+  const adapters = [...own, ...pulled.map((one) => (isShared(one.id) ? withOwner(one) : one))]
   return adapters.filter(({ id }, at) => adapters.findIndex((other) => other.id === id) === at)
 }
 
@@ -71,6 +75,12 @@ export async function adapterIn(folder: string, name: string): Promise<AdapterFi
   if (!isPeft && gguf.length === 0) return null
   return { ...namesOf(name), source: isPeft ? { peft: folder } : { gguf }, paths, origin: inFolder(folder) }
 }
+
+/** An adapter of the hub, whose repository's name alone means another one, too. */
+const withOwner = (files: AdapterFiles): AdapterFiles =>
+  files.origin.kind === 'hub'
+    ? { ...files, ...namesOf(files.origin.repo.replace('/', '-')), aliases: [files.origin.repo] }
+    : files
 
 const inFolder = (own: string | null): AdapterOrigin => ({ kind: 'folder', own })
 

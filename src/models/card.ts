@@ -88,10 +88,18 @@ export async function readCard(files: ModelFiles, families: EncoderFamilies): Pr
   }
 }
 
+/** What a decoder of several files is: the first one says it, and may have none of the weights. */
+const wholeHeader = (first: GgufHeader, parts: readonly GgufHeader[]): GgufHeader => ({
+  ...first,
+  tensors: parts.flatMap(({ tensors }) => tensors),
+})
+
 async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, families: EncoderFamilies) {
-  const header = await headerOf(decoder)
+  const first = await headerOf(decoder)
+  const parts = await readParts(decoder, first.metadata)
+  const headers = await Promise.all(parts.map(headerOf))
+  const header = wholeHeader(first, headers)
   const facts = decoderFacts(header, path.basename(decoder))
-  const parts = await readParts(decoder, header.metadata)
   const encoders = projector === null ? null : await headerOf(projector)
   const halves =
     projector === null || encoders === null ? null : projectorFacts(encoders, path.basename(projector), families)
@@ -112,7 +120,7 @@ async function cardOf({ id, aliases, decoder, projector, entry }: ModelFiles, fa
     bytes: files.reduce((sum, { size }) => sum + size, 0),
     size: {
       layers: facts.layers,
-      decoderBytes: (await Promise.all(parts.map(headerOf))).reduce((sum, part) => sum + bytesOf(part), 0),
+      decoderBytes: headers.reduce((sum, part) => sum + bytesOf(part), 0),
       visionBytes: encoders === null ? 0 : bytesOf(encoders),
       visionParameters: encoders === null ? 0 : parametersOf(encoders),
       visionLayers: encoders === null ? 0 : parametersOf({ tensors: encoders.tensors.filter(isLayerMatrix) }),
@@ -197,7 +205,7 @@ export async function factsOf(
 ): Promise<ModelFacts> {
   const parts = splitParts(decoder)
   const headers = await Promise.all(parts.map(headerOf))
-  const header = await headerOf(decoder)
+  const header = wholeHeader(await headerOf(decoder), headers)
   const encoders = projector === null ? null : await headerOf(projector)
   const { architecture, layers } = decoderFacts(header, path.basename(decoder))
   const all = [...headers, ...(encoders === null ? [] : [encoders])]

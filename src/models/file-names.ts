@@ -36,13 +36,19 @@ export function decodersOf<F extends NamedFile>(files: readonly F[]): NamedDecod
 }
 
 /**
- * The vision file that belongs to a decoder: one that has its name, or else the preferred one in its folder or above.
+ * The vision file that belongs to a decoder: one that has its name, with or without the quantization, or else the preferred one
+ * in its folder or above, unless that has the name of another decoder.
  * @param stem of the decoder
  */
 export function projectorFor<F extends NamedFile>(files: readonly F[], stem: string): F | undefined {
   const found = files.filter(({ path }) => isVisionName(path) && stem.startsWith(folderOf(path)))
   const own = found.filter(({ path }) => withoutMmproj(path) === stem.toLowerCase())
-  return (own.length > 0 ? own : found).toSorted(
+  const alike = found.filter(({ path }) => plainName(withoutMmproj(path)) === plainName(stem))
+  const others = new Set(
+    files.filter(({ path }) => isDecoderName(path)).map(({ path }) => plainName(splitOf(path).stem)),
+  )
+  const anyones = found.filter(({ path }) => !others.has(plainName(withoutMmproj(path))))
+  return ([own, alike].find(({ length }) => length > 0) ?? anyones).toSorted(
     (a, b) =>
       folderOf(b.path).length - folderOf(a.path).length ||
       rank(preferredVision, quantOf(splitOf(a.path).stem)) - rank(preferredVision, quantOf(splitOf(b.path).stem)) ||
@@ -91,6 +97,10 @@ function quantOf(stem: string): string {
     .match(/(?<![A-Z0-9])(UD-)?(I?Q\d(_[A-Z0-9]+)*|TQ\d_\d|BF16|FP?16|FP?32|MXFP4|NVFP4)(?![A-Z0-9])/g)
   return (found?.at(-1) ?? '').replace(/^FP/, 'F')
 }
+
+/** A name without its quantization, in small letters. */
+const plainName = (stem: string): string =>
+  stem.toLowerCase().replace(new RegExp(`[-_.]?${quantOf(stem).toLowerCase()}$`), '')
 
 const withoutMmproj = (path: string): string => splitOf(path.toLowerCase().replace(/mmproj[-_.]|[-_.]mmproj/, '')).stem
 const folderOf = (path: string): string => path.slice(0, path.lastIndexOf('/') + 1)

@@ -12,7 +12,7 @@ export {
   purposeOf,
 } from './catalogue.ts'
 export type { EmbeddingFacts } from './embedding.ts'
-export { splitParts } from './file-names.ts'
+export { splitOf, splitParts } from './file-names.ts'
 export { createLibrary, type Library } from './library.ts'
 export { NotPulled, type Origin } from './local.ts'
 export { Pace } from './pace.ts'

@@ -10,7 +10,7 @@ import { decodersOf, folderFor, type NamedDecoder, type NamedFile, projectorFor 
 import { canRun, type EncoderFamilies, type ProjectorFacts, projectorFacts, supports } from './fit.ts'
 import { addToSnapshot, cacheFolder, placesOf, setRef } from './hub/cache.ts'
 import { HubClient, type Listing, type RemoteFile } from './hub/client.ts'
-import { checkSpace, copyTo, download, lockOf, missingBytes, type Transfer } from './hub/download.ts'
+import { checkSpace, copyTo, download, isComplete, lockOf, missingBytes, type Transfer } from './hub/download.ts'
 import { findLocal, idInRepo, ownFolder } from './local.ts'
 import { type HubSource, hubSourceOf, sourceOf, type UrlSource } from './source.ts'
 
@@ -118,7 +118,11 @@ async function pullAdapter(
   for (const { path: file, etag } of files) await addToSnapshot(cache, repo, { commit, file, blob: etag })
   if (revision !== commit) await setRef(cache, repo, revision, commit)
   const pulled = await pulledAdapter(repo, options.config)
-  if (pulled === null) throw new Error('an adapter that was pulled and is not there')
+  if (pulled === null)
+    throw new OrielError(
+      'conflict',
+      `${repo} was downloaded, but an adapter in a folder of models has its name. Rename that one.`,
+    )
   return pulled
 }
 
@@ -178,7 +182,7 @@ async function remoteHeader(
   transfer: Transfer,
   signal: AbortSignal,
 ): Promise<GgufHeader | null> {
-  if ((await missingBytes(transfer)) === 0) return headerOf(transfer.target)
+  if (await isComplete(transfer)) return headerOf(transfer.target)
   return client.retried(file, signal, async () => {
     const { chunks } = await client.open(transfer.url, 0, Math.min(file.bytes, headerBytes), file, signal)
     const read: Buffer[] = []

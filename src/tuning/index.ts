@@ -14,7 +14,7 @@ export { datasetReport, problem, problemsText, problemText, reportText } from '.
 export { type AskedModel, type Evaluated, evaluate, type ModelAnswer } from './evaluation/evaluate.ts'
 export { type Score, scoreOf } from './evaluation/scores.ts'
 export { examineFile } from './examine-file.ts'
-export { usual as usualHyperparameters } from './jobs/defaults.ts'
+export { mostTokens, usual as usualHyperparameters } from './jobs/defaults.ts'
 export type { Happening } from './jobs/folder.ts'
 export type { Jobs } from './jobs/jobs.ts'
 export { type JobState, percentOf, secondsLeft, type TuningJob, trainers } from './jobs/record.ts'

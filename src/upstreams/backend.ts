@@ -97,7 +97,9 @@ function passingOn({ upstream, ...target }: Target, { hops = 0 }: Ask): Target {
  * The targets whose APIs have words for all of an ask.
  * @throws OrielError that of the first target if none has
  */
-function thatCan(ask: Ask, targets: readonly Target[]): readonly Target[] {
+function thatCan(ask: Ask, all: readonly Target[]): readonly Target[] {
+  const reading = all.filter(({ inputs }) => ask.attachments.every(({ kind }) => inputs?.includes(kind) ?? true))
+  const targets = reading.length > 0 ? reading : all
   if (new Set(targets.map(({ upstream }) => upstream.settings.api)).size === 1) return targets
   const prepared = ask.attachments.map(({ kind }) => ({
     ...{ kind, files: [], asFrames: kind === 'video', fetchMs: 0, decodeMs: 0 },

@@ -30,10 +30,13 @@ export function connect(settings: UpstreamSettings): Connection {
   }
   return {
     async send(call, signal) {
+      const sent = performance.now()
       try {
         return await send(call, signal)
       } catch (error) {
-        if (!(error instanceof AttemptFailed && (await isStale(error.error.cause)))) throw error
+        // Later it was at work on the request, which may have been costly, or have ended it.
+        const atOnce = performance.now() - sent < mostForStale
+        if (!(atOnce && error instanceof AttemptFailed && (await isStale(error.error.cause)))) throw error
         return send(call, signal)
       }
     },
@@ -73,6 +76,9 @@ async function open(origin: string, { connectTimeoutMs, ca }: UpstreamSettings):
     bodyTimeout: 0,
   })
 }
+
+/** So soon a connection that was closed before says so, in ms. */
+const mostForStale = 1000
 
 /** Whether the server closed a connection that it had kept, in the moment in which a request was sent on it. */
 async function isStale(cause: unknown): Promise<boolean> {

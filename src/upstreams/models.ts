@@ -49,12 +49,15 @@ export function routed(
 
 function offeredBy(upstream: Upstream, found: readonly FoundModel[] = []): Offered[] {
   const { models, weight } = upstream.settings
-  const offers = ({ id, as = id }: { id: string; as?: string | null }, configured?: UpstreamModel): Offered => ({
-    name: as ?? id,
-    target: { upstream, model: id, weight },
-    configured,
-    found: found.find((one) => one.id === id),
-  })
+  const offers = ({ id, as = id }: { id: string; as?: string | null }, configured?: UpstreamModel): Offered => {
+    const known = found.find((one) => one.id === id)
+    const inputs = configured?.inputs ?? known?.inputs
+    return {
+      name: as ?? id,
+      target: { upstream, model: id, weight, ...(inputs != null && { inputs }) },
+      ...{ configured, found: known },
+    }
+  }
   return models === null
     ? found.filter(({ embeds }) => !embeds).map(({ id, as }) => offers({ id, as }))
     : models.map((one) => offers(one, one))

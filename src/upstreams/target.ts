@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { AttachmentKind } from '../attachments.ts'
 import type { JsonBody } from './body.ts'
 import type { UpstreamSettings } from './settings.ts'
 
@@ -15,6 +16,8 @@ export interface Target {
   readonly model: string
   /** Its share of the requests, relative to other targets of the same model of ours. */
   readonly weight: number
+  /** The kinds of attachments that it reads. undefined: those of its API. */
+  readonly inputs?: readonly AttachmentKind[]
 }
 
 /** The connections to one upstream, which are kept for further requests. */

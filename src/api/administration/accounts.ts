@@ -61,7 +61,7 @@ export const accountEndpoints: readonly Endpoint[] = [
   {
     ...one,
     method: 'DELETE',
-    summary: 'Erase an account: its keys, its usage and its limits',
+    summary: 'Erase an account: its keys, usage and limits, its deployments, datasets and fine-tuning jobs',
     answer: erasedAccount,
     handler: managing(async (request, { accounts }): Promise<z.output<typeof erasedAccount>> => {
       const id = paramOf(request, 'account')

@@ -130,7 +130,7 @@ const words: Readonly<Record<string, string>> = {
   ...{ includeStop: 'include_stop_str_in_output', ignoreEos: 'ignore_eos', topLogprobs: 'logprobs' },
   ...{ promptLogprobs: 'logprobs', wantsTokens: 'return_token_ids', cachePrompt: 'cache_prompt' },
   ...{ cachedMost: 'prompt_cache_max_len', isolation: 'prompt_cache_isolation_key', logitBias: 'logit_bias' },
-  ...{ boxes: 'return_boxes', variables: 'chat_template_kwargs', adapter: 'model' },
+  ...{ maxTokens: 'max_tokens', boxes: 'return_boxes', variables: 'chat_template_kwargs', adapter: 'model' },
 }
 
 /** Backends name parts of an `Ask`. Dialects have other names for some of them. */

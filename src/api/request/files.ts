@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type FileHints, kindOfFile } from '../../attachments.ts'
-import { type ImageOptions, image, orBeside, type RequestAttachment, reading } from './content.ts'
+import { detail, type ImageOptions, image, orBeside, type RequestAttachment, reading } from './content.ts'
 import { audio, video } from './recordings.ts'
 
 /** Parts that may have a file of any kind: an image, a document, a video or audio. */
@@ -19,6 +19,7 @@ export const inputFile = z
     file_data: z.string().nullish(),
     file_url: z.string().nullish(),
     filename: z.string().nullish(),
+    detail,
     ...reading,
   })
   .refine(({ file_data, file_url }) => (file_data == null) !== (file_url == null), {
@@ -41,8 +42,10 @@ export const chatFile = z
         error: 'must be a string: the file as a data: URL, since stored files are only for fine-tuning',
       }),
       filename: z.string().nullish(),
+      detail,
       ...reading,
     }),
+    detail,
     ...reading,
   })
   .transform(({ file: given, ...beside }) =>

@@ -145,7 +145,7 @@ const isOfOrigin = (transfer: Transfer, origin: z.infer<typeof originSchema> | u
   transfer.hash !== null ||
   (isIdentified(transfer) && origin?.url === transfer.url && origin.validator === transfer.validator)
 
-async function isComplete(transfer: Transfer): Promise<boolean> {
+export async function isComplete(transfer: Transfer): Promise<boolean> {
   const { target, bytes, hash } = transfer
   try {
     if ((await stat(target)).size !== bytes) return false

@@ -31,9 +31,10 @@ export class Packer {
     this.#config = config
   }
 
-  /** All lines of the file, each with its end. @throws OrielError `invalid` that names the line, for a picture that cannot be packed */
+  /** All lines of the file, each with its end, and the empty ones: who checks them counts as the person does. @throws OrielError `invalid` that names the line, for a picture that cannot be packed */
   async *lines(): AsyncGenerator<string> {
     const { maxBodyBytes } = this.#config.server
+    let last = 0
     for await (const { line, text, bytes } of readLines(this.#file, maxBodyBytes)) {
       if (text === undefined)
         throw new OrielError(
@@ -46,7 +47,8 @@ export class Packer {
         throw new OrielError(error.kind, `line ${line}: ${error.message}`, { code: error.code })
       })
       // What is no example is told by the check of the dataset.
-      yield `${packed === json ? text : JSON.stringify(packed)}\n`
+      yield `${'\n'.repeat(line - last - 1)}${packed === json ? text : JSON.stringify(packed)}\n`
+      last = line
     }
   }
 

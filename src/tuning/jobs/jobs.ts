@@ -15,6 +15,8 @@ const mostJobs = 1000
 const mostActiveOfAccount = 50
 /** Age at which files without a job are nobody's, in ms: those of a job that is made come first. */
 const abandonedMs = 600_000
+/** How often files that belong to no job are looked for, in ms. */
+const sweepMs = 60_000
 
 /** Jobs that train adapters. One runs at a time in a data folder, in a process of its own. */
 export class Jobs {
@@ -22,6 +24,7 @@ export class Jobs {
   readonly #around: JobsAround
   readonly #keeper: Keeper<TuningJob>
   readonly #queue: JobQueue
+  #sweeping: NodeJS.Timeout | undefined
 
   constructor(store: ResourceStore, around: JobsAround) {
     this.#store = store
@@ -37,7 +40,10 @@ export class Jobs {
     await this.#keeper.reload()
     if (!this.#around.runsAll) return
     this.#queue.wake()
-    void this.#sweep().catch((cause: unknown) => this.#around.log.warn({ cause }, 'old jobs could not be removed'))
+    const sweep = () =>
+      void this.#sweep().catch((cause: unknown) => this.#around.log.warn({ cause }, 'old jobs could not be removed'))
+    sweep()
+    this.#sweeping = setInterval(sweep, sweepMs).unref()
   }
 
   /** The oldest first, as they are now. */
@@ -157,6 +163,7 @@ export class Jobs {
 
   /** Stops what runs, which goes on with the next server. */
   async close(): Promise<void> {
+    clearInterval(this.#sweeping)
     await this.#queue.close()
   }
 

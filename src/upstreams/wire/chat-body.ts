@@ -25,9 +25,16 @@ export function callOf(ask: PreparedAsk, model: string, variant: Variant): Call 
         model,
         ...promptFields(ask, prompt, variant),
         ...parametersOf(ask.settings, { ...variant, maxTokens: 'max_tokens' }),
+        ...(ask.settings.maxTokens === null ? unlimited(variant) : {}),
         ...plainLogprobs(ask, variant),
         ...stream,
       })
+}
+
+/** The default of most is 16 tokens. */
+function unlimited({ plain }: Variant): Fields {
+  if (plain?.unlimited === null) throw notThere('maxTokens', 'answers to the end of the context')
+  return plain?.unlimited ?? {}
 }
 
 export const post = (path: string, body: unknown): Call => ({
@@ -58,7 +65,7 @@ function messageOf(message: ChatMessage, ask: PreparedAsk, variant: Variant): Fi
     role,
     content: calls.length > 0 && content.length === 0 ? null : contentOf(content, ask, variant),
     ...(name === undefined ? {} : { name }),
-    ...(reasoning === undefined || pastThoughts === null ? {} : { [pastThoughts]: reasoning }),
+    ...(reasoning === undefined ? {} : Object.fromEntries(pastThoughts.map((name) => [name, reasoning]))),
     ...(calls.length === 0
       ? {}
       : {

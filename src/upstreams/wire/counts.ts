@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Count } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
+import { AttemptFailed } from '../attempt-failed.ts'
 import type { Upstream } from '../target.ts'
 import { ask } from './asking.ts'
 import { chatFields, post, promptFields } from './chat-body.ts'
@@ -31,6 +32,12 @@ const cannotCount = (): OrielError =>
     code: 'count_not_supported',
   })
 
+/** Asks for a count. A server without the path counts nothing; it still answers. @throws OrielError, AttemptFailed as `ask` does */
+const counted: typeof ask = (...asked) =>
+  ask(...asked).catch((error: unknown) => {
+    throw error instanceof AttemptFailed && error.error.code === 'upstream_lacks_model' ? cannotCount() : error
+  })
+
 const none: Counts = async () => {
   throw cannotCount()
 }
@@ -42,7 +49,7 @@ const fieldsOf = (asked: PreparedAsk, variant: Variant): Fields =>
 const ofVllm: Counts = async (asked, model, variant, upstream, headers, signal) => {
   if (asked.attachments.length > 0) throw cannotCount()
   const call = post('/tokenize', { model, ...fieldsOf(asked, variant) })
-  const { count } = await ask(upstream, call, headers, z.object({ count: z.int().min(0) }), signal)
+  const { count } = await counted(upstream, call, headers, z.object({ count: z.int().min(0) }), signal)
   return countOf(count, asked)
 }
 
@@ -53,10 +60,10 @@ const ofLlamaServer: Counts = async (asked, model, variant, upstream, headers, s
   const fields = fieldsOf(asked, variant)
   if (asked.prompt.kind === 'chat') {
     const call = post('/v1/chat/completions/input_tokens', { model, ...fields })
-    return countOf((await ask(upstream, call, headers, llamaCount, signal)).input_tokens, asked)
+    return countOf((await counted(upstream, call, headers, llamaCount, signal)).input_tokens, asked)
   }
   const call = post('/tokenize', { content: fields.prompt, add_special: true })
-  const { tokens } = await ask(upstream, call, headers, z.object({ tokens: z.array(z.unknown()) }), signal)
+  const { tokens } = await counted(upstream, call, headers, z.object({ tokens: z.array(z.unknown()) }), signal)
   return countOf(tokens.length, asked)
 }
 
@@ -76,7 +83,7 @@ const ofOriel: Counts = async (asked, model, variant, upstream, headers, signal)
   const path = asked.prompt.kind === 'chat' ? '/v1/chat/completions' : '/v1/completions'
   const call = post(path, { model, ...fieldsOf(asked, variant), dry_run: true })
   const { prompt_tokens: promptTokens, prompt_tokens_details: details } = (
-    await ask(upstream, call, headers, orielCount, signal)
+    await counted(upstream, call, headers, orielCount, signal)
   ).usage
   const others = { videoTokens: [details.video_tokens], audioTokens: [details.audio_tokens] }
   return { ...countOf(promptTokens, asked), imageTokens: details.images, ...others }

@@ -97,18 +97,17 @@ function failureWith(status: number, sentence: string | null, waitMs: number | n
       { elsewhere: true, isFault: false, retryAfterMs },
     )
   }
+  const refusesUs = () =>
+    failed('upstream_not_available', 'is not available', faulty, `status ${status}: ${sentence ?? 'no reason'}`)
   switch (status) {
     // The upstream refuses this server, not the client: its key is wrong, or not paid for.
     case 401:
     case 402:
     case 403:
     case 407:
-      return failed(
-        'upstream_not_available',
-        'is not available',
-        faulty,
-        `status ${status}: ${sentence ?? 'no reason'}`,
-      )
+    // Fireworks says so that an account is suspended.
+    case 412:
+      return refusesUs()
     case 404:
     case 405:
     case 410:
@@ -132,6 +131,8 @@ function failureWith(status: number, sentence: string | null, waitMs: number | n
       if (waitMs !== null || /busy|overload|capacity|loading|queue/i.test(sentence ?? '')) return busy()
       return failed('upstream_not_available', 'is not available', faulty)
     default:
+      // Anthropic calls it a wrong request that nobody has paid.
+      if (/credit balance is too low/i.test(sentence ?? '')) return refusesUs()
       if (status >= 500 || status < 400 || status === 408)
         return failed('upstream_not_available', 'is not available', faulty)
       return tooLong ? refusal('invalid', { param: 'prompt', code: 'context_length_exceeded' }) : refusal('invalid')

@@ -43,9 +43,10 @@ export function promptFields(ask: PreparedAsk, model: string): Fields {
   const first = messages.findIndex(({ role }) => role !== 'system')
   const turns = first < 0 ? [] : messages.slice(first)
   const system = first < 0 ? messages : messages.slice(0, first)
+  const parts = system.flatMap(({ content }) => content.filter(isSaid))
   return {
     model,
-    ...(system.length === 0 ? {} : { system: system.flatMap(({ content }) => content.map(systemPart)) }),
+    ...(parts.length === 0 ? {} : { system: parts.map(systemPart) }),
     messages: joined(turns.map((message) => turnOf(message, ask))),
     ...toolFields(tools, calling),
     ...thinkingOf(variables),
@@ -61,6 +62,9 @@ interface Turn {
   readonly role: 'user' | 'assistant'
   readonly content: readonly unknown[]
 }
+
+/** It refuses empty texts, and those of spaces. */
+const isSaid = (part: ContentPart): boolean => part.kind !== 'text' || part.text.trim() !== ''
 
 function systemPart(part: ContentPart): Fields {
   if (part.kind !== 'text') throw notThere('prompt', 'attachments in system prompts')
@@ -99,8 +103,7 @@ function joined(turns: readonly Turn[]): Turn[] {
 const blocksOf = (content: readonly ContentPart[], ask: PreparedAsk): unknown[] =>
   content.flatMap((part): unknown[] => {
     if (part.kind !== 'text') return attachmentBlocks(part, ask)
-    // It refuses empty texts.
-    return part.text === '' ? [] : [{ type: 'text', text: part.text }]
+    return isSaid(part) ? [{ type: 'text', text: part.text }] : []
   })
 
 function attachmentBlocks(part: AttachmentPart, ask: PreparedAsk): Fields[] {

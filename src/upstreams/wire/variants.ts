@@ -26,8 +26,8 @@ export interface Variant {
   readonly logprobsWithTools: boolean
   /** How variables of a chat template become parameters. */
   readonly thinking: (variables: ChatPrompt['variables']) => Fields
-  /** The field of past thoughts. Null: it takes none, as most templates leave them out. */
-  readonly pastThoughts: 'reasoning_content' | 'reasoning' | null
+  /** The fields of past thoughts. None: it takes none, as most templates leave them out. */
+  readonly pastThoughts: readonly ('reasoning_content' | 'reasoning')[]
   /** Whether thoughts may come within the text, in their tags. */
   readonly tagsThoughts: boolean
   readonly toolChoice: boolean
@@ -40,8 +40,13 @@ export interface Variant {
   readonly detail: boolean
   readonly bounds: 'request' | 'image' | null
   readonly audio: 'input_audio' | 'audio_url'
-  /** Plain prompts: as they are, of what parts. */
-  readonly plain: { readonly tokens: boolean; readonly mixed: boolean; readonly images: boolean } | null
+  /** Plain prompts: as they are, of what parts, and what lets an answer go to the end of the context. Null: nothing does. */
+  readonly plain: {
+    readonly tokens: boolean
+    readonly mixed: boolean
+    readonly images: boolean
+    readonly unlimited: Fields | null
+  } | null
   /** What makes it tell usage with each part of a stream. */
   readonly usage: Fields
 }
@@ -91,7 +96,7 @@ const engineNames = {
   stopTokens: 'stop_token_ids',
 } as const
 
-const plainText = { tokens: false, mixed: false, images: false }
+const plainText = { tokens: false, mixed: false, images: false, unlimited: {} }
 
 const openai: Variant = {
   maxTokens: 'max_completion_tokens',
@@ -104,7 +109,7 @@ const openai: Variant = {
   logprobsFrom: 0,
   logprobsWithTools: true,
   thinking: byEffort,
-  pastThoughts: null,
+  pastThoughts: [],
   tagsThoughts: false,
   toolChoice: true,
   parallelCalls: true,
@@ -113,7 +118,8 @@ const openai: Variant = {
   detail: true,
   bounds: null,
   audio: 'input_audio',
-  plain: { ...plainText, tokens: true },
+  // Without a limit it writes 16 tokens.
+  plain: { ...plainText, tokens: true, unlimited: null },
   usage: streamUsage,
 }
 
@@ -128,11 +134,13 @@ const vllm: Variant = {
   caching: cacheSalt,
   affinity: false,
   thinking: inTemplate,
-  pastThoughts: 'reasoning_content',
+  // It reads the first or the second, by its version.
+  pastThoughts: ['reasoning', 'reasoning_content'],
   tagsThoughts: true,
   continues: { continue_final_message: true, add_generation_prompt: false },
   detail: false,
   bounds: 'request',
+  plain: { ...plainText, tokens: true, unlimited: { max_tokens: null } },
   usage: liveUsage,
 }
 
@@ -154,11 +162,11 @@ export const variants = {
     mirostat: (target, rate) => ({ mirostat_target: target, mirostat_lr: rate }),
     grammar: { gbnf: (grammar) => ({ response_format: { type: 'grammar', grammar } }) },
     caching: fireworksCache,
-    pastThoughts: 'reasoning_content',
+    pastThoughts: ['reasoning_content'],
     tagsThoughts: true,
     truncates: true,
     audio: 'audio_url',
-    plain: { tokens: true, mixed: false, images: true },
+    plain: { ...plainText, tokens: true, images: true },
   },
 
   novita: {
@@ -167,7 +175,7 @@ export const variants = {
     names: { ...usual, topK: 'top_k', minP: 'min_p', repetitionPenalty: 'repetition_penalty' },
     affinity: false,
     thinking: bySwitch,
-    pastThoughts: 'reasoning_content',
+    pastThoughts: ['reasoning_content'],
     tagsThoughts: true,
     parallelCalls: false,
     plain: plainText,
@@ -178,6 +186,8 @@ export const variants = {
   sglang: {
     ...vllm,
     names: { ...engineNames, includeStop: 'no_stop_trim' },
+    pastThoughts: ['reasoning_content'],
+    plain: { ...plainText, tokens: true, unlimited: null },
     grammar: { gbnf: (ebnf) => ({ ebnf }), regex: (regex) => ({ regex }) },
     noTopK: -1,
     continues: { continue_final_message: true },
@@ -207,11 +217,11 @@ export const variants = {
     logprobsFrom: 1,
     logprobsWithTools: false,
     thinking: inTemplate,
-    pastThoughts: 'reasoning_content',
+    pastThoughts: ['reasoning_content'],
     tagsThoughts: true,
     continues: { continue_final_message: true, add_generation_prompt: false },
     detail: false,
-    plain: { tokens: true, mixed: true, images: false },
+    plain: { ...plainText, tokens: true, mixed: true },
     usage: { ...streamUsage, timings_per_token: true },
   },
 
@@ -221,7 +231,7 @@ export const variants = {
     names: { seed: 'seed', ...penalties },
     affinity: false,
     logitBias: false,
-    pastThoughts: 'reasoning',
+    pastThoughts: ['reasoning'],
     tagsThoughts: true,
     toolChoice: false,
     parallelCalls: false,
@@ -237,7 +247,7 @@ export const variants = {
     jsonObject: false,
     affinity: false,
     logprobsFrom: null,
-    pastThoughts: 'reasoning_content',
+    pastThoughts: ['reasoning_content'],
     tagsThoughts: true,
     parallelCalls: false,
     detail: false,
@@ -254,7 +264,8 @@ export const variants = {
     truncates: true,
     detail: true,
     bounds: 'image',
-    plain: { tokens: true, mixed: false, images: true },
+    pastThoughts: ['reasoning_content'],
+    plain: { ...plainText, tokens: true, images: true, unlimited: { max_tokens: -1 } },
     usage: streamUsage,
   },
 } satisfies Record<string, Variant>
