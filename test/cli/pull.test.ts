@@ -106,6 +106,12 @@ describe('oriel pull', () => {
     expect(await readdir(path.join(home, 'hub', '.locks', 'models--someone--Pocket-GGUF'))).toEqual([])
   })
 
+  it.runIf(shortRun)('downloads a model', async () => {
+    const { code, stdout, stderr } = await oriel('pull', repo)
+    expect(code, stderr).toBe(0)
+    expect(stdout).toBe(`${repo}:Q8_0 is ready (14.9 MB). Serve it with: oriel serve --model ${repo}\n`)
+  })
+
   it('answers with the pulled model', async () => {
     expect(await oriel('ask', '--model', repo, 'examples/sample.png', 'What is in this image?')).toEqual({
       code: 0,

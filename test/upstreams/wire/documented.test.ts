@@ -48,7 +48,8 @@ test.each(rows)(
     expect(grammar({ kind: 'regex', pattern: 'a' })).toBe(formats.includes('regular expressions'))
     expect(can(api, { settings: { n: 2 } })).toBe(several === 'yes')
     expect(can(api, { prompt: { messages: begun, continues: true } })).toBe(continues === 'yes')
-    const prompt = (...parts: object[]) => can(api, { ask: { prompt: { kind: 'plain', parts } as never } })
+    const prompt = (...parts: object[]) =>
+      can(api, { ask: { prompt: { kind: 'plain', parts } as never }, settings: { maxTokens: 5 } })
     expect(prompt({ kind: 'text', text: 'a', special: true })).toBe(plain.includes('text'))
     expect(prompt({ kind: 'tokens', tokens: [1] })).toBe(plain.includes('tokens'))
     const paths = [

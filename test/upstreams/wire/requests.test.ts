@@ -207,6 +207,7 @@ test('repeats calls and their results', () => {
     {
       role: 'assistant',
       content: null,
+      reasoning: 'I look it up.',
       reasoning_content: 'I look it up.',
       tool_calls: [
         { id: 'call_1', type: 'function', function: { name: 'weather', arguments: '{"city":"Bern"}' } },
@@ -215,6 +216,27 @@ test('repeats calls and their results', () => {
     },
     { role: 'tool', content: 'Rain', tool_call_id: 'call_1' },
     { role: 'tool', content: 'Sun', tool_call_id: 'call_2' },
+  ])
+})
+
+test('lets the answer to a plain prompt go to the end of the context, or says that it cannot', () => {
+  const ask = { prompt: { kind: 'plain' as const, parts: [{ kind: 'text' as const, text: 'Once', special: true }] } }
+  expect(bodyOf('vllm', { ask })).toMatchObject({ max_tokens: null })
+  expect(bodyOf('oriel', { ask })).toMatchObject({ max_tokens: -1 })
+  for (const api of ['openai', 'sglang'] as const)
+    expect(() => bodyOf(api, { ask })).toThrow(/no answers to the end of the context/)
+  expect(bodyOf('openai', { ask, settings: { maxTokens: 7 } })).toMatchObject({ max_tokens: 7 })
+})
+
+test('gives Anthropic no text of nothing but spaces', () => {
+  const text = (text: string) => [{ kind: 'text' as const, text }]
+  const messages = [
+    { role: 'system', content: text(' ') },
+    { role: 'user', content: [...text('\n'), ...text('Hello')] },
+  ]
+  expect(bodyOf('anthropic', { prompt: { messages } })).not.toHaveProperty('system')
+  expect(bodyOf('anthropic', { prompt: { messages } }).messages).toEqual([
+    { role: 'user', content: [{ type: 'text', text: 'Hello' }] },
   ])
 })
 
