@@ -13,17 +13,20 @@ import { some, startWriter, written } from './processes.ts'
 describe.each(houses)('processes that share a database: $title', ({ skip, isShared, house }) => {
   const { settings } = house()
 
-  it.skipIf(skip)('start at the same time, write together, and lose nothing when they are told to end', async () => {
-    const shared = await settings('together')
-    const writers = Array.from({ length: inputs(2, 3) }, () => startWriter(shared))
-    await some(writers, 100)
-    for (const writer of writers) writer.kill('SIGTERM')
-    expect(await Promise.all(writers.map(({ ended }) => ended))).toEqual(writers.map(() => 0))
-    const settled = writers.flatMap(({ settled }) => settled.map(({ id }) => id))
-    expect(await written(shared)).toEqual(new Set(settled))
-  })
+  it.skipIf(skip || shortRun)(
+    'start at the same time, write together, and lose nothing when they are told to end',
+    async () => {
+      const shared = await settings('together')
+      const writers = Array.from({ length: inputs(2, 3) }, () => startWriter(shared))
+      await some(writers, 100)
+      for (const writer of writers) writer.kill('SIGTERM')
+      expect(await Promise.all(writers.map(({ ended }) => ended))).toEqual(writers.map(() => 0))
+      const settled = writers.flatMap(({ settled }) => settled.map(({ id }) => id))
+      expect(await written(shared)).toEqual(new Set(settled))
+    },
+  )
 
-  it.skipIf(skip)(
+  it.skipIf(skip || shortRun)(
     'let no more than the limit into any minute, and write just that',
     async () => {
       const limit = inputs(150, 500)

@@ -6,6 +6,7 @@ import { model } from '../../src/api/models/models.ts'
 import { type AdapterPlan, writeAdapter } from '../support/adapters.ts'
 import type { TensorPlan } from '../support/gguf-file.ts'
 import { eventsOf, postJson } from '../support/http.ts'
+import { shortRun } from '../support/long.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 interface Answered {
@@ -92,30 +93,33 @@ describe('adapters', () => {
     expect(await figure('oriel_models_taken_bytes')).toBeGreaterThan(taken)
   })
 
-  it('are replaced while they answer: who has begun goes on with the old one, and nobody is lost', async () => {
-    write('changing', { seed: 11, deviation: 0.2 })
-    const more = { max_tokens: 32 }
-    const old = await ask('changing', 'Tell a story.', more)
-    write('twin', { seed: 12 })
-    const next = await ask('twin', 'Tell a story.', more)
-    const stream = await postJson(`${server.url}/v1/chat/completions`, {
-      ...{ model: 'changing', messages: [{ role: 'user', content: 'Tell a story.' }], temperature: 0, stream: true },
-      ...{ ignore_eos: true, max_tokens: 1500 },
-    })
-    const events = stream.text()
-    write('changing', { seed: 12 })
-    const during = await Promise.all(
-      Array.from({ length: 6 }, (_, at) => ask(at % 2 === 0 ? 'changing' : 'pocket', 'Tell a story.', more)),
-    )
-    expect(during.map(({ status }) => status)).toEqual(during.map(() => 200))
-    const contentOf = ({ choices }: Answered) => choices[0]?.message.content
-    for (const [at, answer] of during.entries()) if (at % 2 === 0) expect(contentOf(answer)).toBe(contentOf(next))
-    expect(contentOf(old)).not.toBe(contentOf(next))
-    const chunks = eventsOf<Chunk>(await events)
-    const streamed = chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('')
-    expect(streamed.startsWith(contentOf(old) ?? '?')).toBe(true)
-    expect(chunks.at(-1)?.choices[0]?.finish_reason).toBe('length')
-  })
+  it.skipIf(shortRun)(
+    'are replaced while they answer: who has begun goes on with the old one, and nobody is lost',
+    async () => {
+      write('changing', { seed: 11, deviation: 0.2 })
+      const more = { max_tokens: 32 }
+      const old = await ask('changing', 'Tell a story.', more)
+      write('twin', { seed: 12 })
+      const next = await ask('twin', 'Tell a story.', more)
+      const stream = await postJson(`${server.url}/v1/chat/completions`, {
+        ...{ model: 'changing', messages: [{ role: 'user', content: 'Tell a story.' }], temperature: 0, stream: true },
+        ...{ ignore_eos: true, max_tokens: 1500 },
+      })
+      const events = stream.text()
+      write('changing', { seed: 12 })
+      const during = await Promise.all(
+        Array.from({ length: 6 }, (_, at) => ask(at % 2 === 0 ? 'changing' : 'pocket', 'Tell a story.', more)),
+      )
+      expect(during.map(({ status }) => status)).toEqual(during.map(() => 200))
+      const contentOf = ({ choices }: Answered) => choices[0]?.message.content
+      for (const [at, answer] of during.entries()) if (at % 2 === 0) expect(contentOf(answer)).toBe(contentOf(next))
+      expect(contentOf(old)).not.toBe(contentOf(next))
+      const chunks = eventsOf<Chunk>(await events)
+      const streamed = chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('')
+      expect(streamed.startsWith(contentOf(old) ?? '?')).toBe(true)
+      expect(chunks.at(-1)?.choices[0]?.finish_reason).toBe('length')
+    },
+  )
 
   it.each<[string, AdapterPlan, RegExp]>([
     ['other-shape', { tensors: (usual) => widened(usual) }, /blk\.0\.attn_q\.weight\.lora_a is 193 x 8/],

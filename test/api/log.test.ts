@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
 import { root, run } from '../support/cli.ts'
+import { shortRun } from '../support/long.ts'
 
 /** A server whose model fails in a way that nobody expected. Its log is the program's stderr. */
 const program = `
@@ -23,7 +24,7 @@ const program = `
   await oriel.close()
 `
 
-it('the log has the cause of a 500 with its stack, and not what the client wrote', async () => {
+it.skipIf(shortRun)('the log has the cause of a 500 with its stack, and not what the client wrote', async () => {
   const args = ['--import', 'tsx', '--input-type=module', '--eval', program]
   const { stdout, stderr } = await run(process.execPath, args, { cwd: root })
   expect(stdout).toMatch(/^500 .*did not expect/)

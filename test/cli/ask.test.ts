@@ -6,6 +6,7 @@ import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { oriel, orielHere, root } from '../support/cli.ts'
 import { shape } from '../support/images.ts'
+import { shortRun } from '../support/long.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 const sample = 'examples/sample.png'
@@ -97,7 +98,7 @@ describe.each(['in its own process', 'with a server'])('oriel ask %s', (where) =
 })
 
 describe('a running server', () => {
-  it('is asked unless a flag or the model forbids it', async () => {
+  it.skipIf(shortRun)('is asked unless a flag or the model forbids it', async () => {
     const asks = async (...args: string[]) => {
       const before = await answered()
       expect((await oriel(['ask', ...args, sample, question], { env: beside })).stdout).toBe(`${red}\n`)

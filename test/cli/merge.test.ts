@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createOriel } from '../../src/app.ts'
 import { oriel, orielHere } from '../support/cli.ts'
-import { inputs } from '../support/long.ts'
+import { inputs, shortRun } from '../support/long.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-cli-merge-'))
 const models = path.join(folder, 'models')
@@ -16,7 +16,7 @@ const pictures = fileURLToPath(new URL('../pocket/pictures', import.meta.url))
 beforeAll(() => cpSync(trained, path.join(models, 'adapters'), { recursive: true }))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-it('a merged model answers as its base with the adapter', async () => {
+it.skipIf(shortRun)('a merged model answers as its base with the adapter', async () => {
   for (const name of ['upper', 'json', 'teal']) {
     const { stdout, stderr } = await orielHere(
       ['merge', 'pocket', name, '-o', path.join(models, `merged-${name}.gguf`)],

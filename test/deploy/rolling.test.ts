@@ -107,28 +107,31 @@ describe.skipIf(shortRun)('servers that are restarted one after the other', () =
 })
 
 describe('a server that is told to end', () => {
-  it('says so in /ready at once, sends its clients elsewhere, and goes on until the delay is over', async () => {
-    const server = await serve({ ORIEL_SHUTDOWN_DELAY_MS: '60000' })
-    server.child.kill('SIGTERM')
-    await vi.waitFor(async () => {
-      const response = await fetch(`${server.url}/ready`)
-      expect([response.status, await response.json()]).toEqual([
-        503,
-        { status: 'unavailable', reason: 'The server is about to end.' },
-      ])
-    }, patient)
-    const response = await chat(server.url, { max_tokens: 3 })
-    expect([response.status, response.headers.get('connection')]).toEqual([200, 'close'])
-    const stream = await chat(server.url, { max_tokens: 3, stream: true })
-    expect([stream.status, stream.headers.get('connection')]).toEqual([200, 'close'])
-    await stream.text()
-    // The second signal ends it without waiting.
-    await sleep(600)
-    server.child.kill('SIGTERM')
-    expect(await server.exited).toBe(0)
-  })
+  it.skipIf(shortRun)(
+    'says so in /ready at once, sends its clients elsewhere, and goes on until the delay is over',
+    async () => {
+      const server = await serve({ ORIEL_SHUTDOWN_DELAY_MS: '60000' })
+      server.child.kill('SIGTERM')
+      await vi.waitFor(async () => {
+        const response = await fetch(`${server.url}/ready`)
+        expect([response.status, await response.json()]).toEqual([
+          503,
+          { status: 'unavailable', reason: 'The server is about to end.' },
+        ])
+      }, patient)
+      const response = await chat(server.url, { max_tokens: 3 })
+      expect([response.status, response.headers.get('connection')]).toEqual([200, 'close'])
+      const stream = await chat(server.url, { max_tokens: 3, stream: true })
+      expect([stream.status, stream.headers.get('connection')]).toEqual([200, 'close'])
+      await stream.text()
+      // The second signal ends it without waiting.
+      await sleep(600)
+      server.child.kill('SIGTERM')
+      expect(await server.exited).toBe(0)
+    },
+  )
 
-  it('ends answers that outlast the grace, and all of them at the second signal', async () => {
+  it.skipIf(shortRun)('ends answers that outlast the grace, and all of them at the second signal', async () => {
     for (const [env, again] of [
       [{ ORIEL_GRACE_MS: '50' }, false],
       [{ ORIEL_GRACE_MS: '60000' }, true],

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { expect, it, vi } from 'vitest'
 import { deferred } from '../../src/deferred.ts'
 import { createLogger } from '../../src/log.ts'
-import { inputs } from '../support/long.ts'
+import { inputs, shortRun } from '../support/long.ts'
 import { engineSettings } from '../support/pocket.ts'
 
 let starts = 0
@@ -78,8 +78,11 @@ const endings: [string, object[]][] = [
   ['could not be opened', [ready({}), unopenedFor]],
   ['do not exist', [ready(null)]],
 ]
-it.each(inputs(endings.slice(0, 1), endings))('starts an engine again whose encoders %s', async (_, says) => {
-  const { engine } = await startDying(says)
-  await expect.poll(() => starts, { timeout: 30_000 }).toBeGreaterThan(4)
-  await engine.close()
-})
+it.skipIf(shortRun).each(inputs(endings.slice(0, 1), endings))(
+  'starts an engine again whose encoders %s',
+  async (_, says) => {
+    const { engine } = await startDying(says)
+    await expect.poll(() => starts, { timeout: 30_000 }).toBeGreaterThan(4)
+    await engine.close()
+  },
+)

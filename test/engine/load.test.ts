@@ -8,7 +8,7 @@ import { prepareEngine, startEngine } from '../../src/engine/index.ts'
 import { createLogger } from '../../src/log.ts'
 import { programFile } from '../../src/places.ts'
 import { childrenRunning } from '../support/children.ts'
-import { inputs } from '../support/long.ts'
+import { inputs, shortRun } from '../support/long.ts'
 import { answerOf, ask, engineSettings, pocketFolder, requestOf, square } from '../support/pocket.ts'
 
 const before = process.env.XDG_CACHE_HOME
@@ -46,7 +46,7 @@ async function loadAndAsk(options: Partial<Parameters<typeof startEngine>[0]> = 
 const int8 = { ...engineSettings, visionPrecision: 'int8', weightCacheBytes: 1e9 } as const
 
 describe('a load', () => {
-  it('keeps the weights of the encoder, and gives the same answer with and without them', async () => {
+  it.skipIf(shortRun)('keeps the weights of the encoder, and gives the same answer with and without them', async () => {
     const told = await loadAndAsk({ settings: engineSettings })
     expect(told).toMatch(/\w/)
     expect(await loadAndAsk()).toBe(told)
@@ -64,7 +64,7 @@ describe('a load', () => {
     rmSync(weights())
   })
 
-  it('lets two engines make the same weights at once, in either precision', async () => {
+  it.skipIf(shortRun)('lets two engines make the same weights at once, in either precision', async () => {
     const told = await Promise.all([loadAndAsk(), loadAndAsk(), loadAndAsk({ settings: int8 })])
     expect(new Set(told).size).toBe(1)
     expect(readdirSync(weights())).toHaveLength(2)

@@ -37,7 +37,7 @@ describe('oriel ask about a document', () => {
     })
   })
 
-  it('asks about a longer document in parts, and then about the answers of the parts', async () => {
+  it.skipIf(shortRun)('asks about a longer document in parts, and then about the answers of the parts', async () => {
     const { code, stdout } = await ask('--batch', '2', 'two.pdf', 'five.pdf', question)
     expect(code).toBe(0)
     const lines = stdout.trimEnd().split('\n')

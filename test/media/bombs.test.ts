@@ -156,7 +156,7 @@ describe.skipIf(process.platform === 'win32')('a small file that takes long to d
     await media.close()
   })
 
-  it('does not delay the image of another client, and goes on with a lower priority', async () => {
+  it.skipIf(shortRun)('does not delay the image of another client, and goes on with a lower priority', async () => {
     const { media, decoder } = await open(60_000)
     const pid = decoder()
     const stop = new AbortController()
@@ -173,7 +173,7 @@ describe.skipIf(process.platform === 'win32')('a small file that takes long to d
     await media.close()
   })
 
-  it('is stopped soon after its request was cancelled, and other files are decoded', async () => {
+  it.skipIf(shortRun)('is stopped soon after its request was cancelled, and other files are decoded', async () => {
     const { media, decoder } = await open(60_000)
     const pid = decoder()
     const controller = new AbortController()

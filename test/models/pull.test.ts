@@ -11,6 +11,7 @@ import { withLock } from '../../src/lock.ts'
 import { addToSnapshot } from '../../src/models/hub/cache.ts'
 import { createLibrary, type PullEvent } from '../../src/models/index.ts'
 import { commit, FakeHub, type FakeRepo } from '../support/hub.ts'
+import { shortRun } from '../support/long.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
 const decoder = await readFile(`${pocketFolder}pocket.gguf`)
@@ -199,7 +200,7 @@ describe('a pull', () => {
     },
   )
 
-  it('takes over the lock of a process that has ended, one at a time', async () => {
+  it.skipIf(shortRun)('takes over the lock of a process that has ended, one at a time', async () => {
     hub = await FakeHub.start({})
     const lock = path.join(home, 'a.lock')
     const gone = JSON.stringify({ pid: 2 ** 22 + 1, host: hostname(), since: 0 })

@@ -13,7 +13,7 @@ import { createTuning, type Happening, type Tuning, type TuningJob, type WantedJ
 import { JobFolder } from '../../src/tuning/jobs/folder.ts'
 import { childrenRunning } from '../support/children.ts'
 import { jsonl, textExample } from '../support/examples.ts'
-import { inputs } from '../support/long.ts'
+import { inputs, shortRun } from '../support/long.ts'
 import { memoryResources } from '../support/memory-resources.ts'
 import { fakeTrainer } from '../support/tuning.ts'
 import { patient } from '../support/wait.ts'
@@ -180,7 +180,7 @@ describe('a job', () => {
     await expect(folder.forgetSteps(1)).rejects.toMatchObject({ code: 'EISDIR' })
   })
 
-  it('goes on with the next server when its own ends', async () => {
+  it.skipIf(shortRun)('goes on with the next server when its own ends', async () => {
     const place = newPlace()
     const first = await open(place, { trainer: fakeTrainer('slow') })
     await withData(first)

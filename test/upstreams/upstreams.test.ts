@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { createOriel, type Oriel } from '../../src/app.ts'
 import { childrenRunning } from '../support/children.ts'
 import { eventsOf, postJson } from '../support/http.ts'
+import { shortRun } from '../support/long.ts'
 import { plainBackend } from '../support/plain-backend.ts'
 import { patient } from '../support/wait.ts'
 import { type ScriptedUpstream, scriptedUpstream } from './scripted.ts'
@@ -181,7 +182,7 @@ describe('a server in front of others', () => {
   })
 })
 
-it('is ready while an upstream answers', async () => {
+it.skipIf(shortRun)('is ready while an upstream answers', async () => {
   const upstream = await scriptedUpstream('One', ['a'])
   const upstreams = [{ name: 'one', url: upstream.url, api: 'vllm' as const }]
   const oriel = await createOriel(

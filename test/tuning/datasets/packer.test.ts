@@ -88,7 +88,8 @@ describe('the pictures of a dataset on this machine', () => {
       return all
     }
     writeFileSync(file, `${jsonl([textExample('a')])}nonsense\n\n${jsonl([asking('images/a.png')])}`)
-    expect(await lines()).toEqual([jsonl([textExample('a')]), 'nonsense\n', jsonl([asking(dataUrl(png))])])
+    // The empty line stays, so that the server counts lines as a person does.
+    expect(await lines()).toEqual([jsonl([textExample('a')]), 'nonsense\n', `\n${jsonl([asking(dataUrl(png))])}`])
     writeFileSync(file, jsonl([textExample('a'), asking('none.png')]))
     await expect(lines()).rejects.toThrow(
       'line 2: messages[0].content[0].image_url is "none.png"; there is no such file.',

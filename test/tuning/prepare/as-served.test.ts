@@ -14,7 +14,7 @@ import { idefics3 } from '../../encoders/oracle/families/idefics3.ts'
 import { qwen3vl, qwen25vl } from '../../encoders/oracle/families/qwen.ts'
 import { shape } from '../../support/images.ts'
 import { assistant, jobFolder, user } from '../../support/job-folder.ts'
-import { inputs } from '../../support/long.ts'
+import { inputs, shortRun } from '../../support/long.ts'
 import { answerOf, engineSettings, pocketFolder, requestOf } from '../../support/pocket.ts'
 
 const chatTemplate = `{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}`
@@ -73,37 +73,40 @@ async function meanOf(engine: Engine, pieces: PromptPiece[], learned: Uint8Array
 }
 
 describe('what the trainer computes of an example', () => {
-  it.each(models)('of %s is what the server computes of the same chat', async (id, open, template, most) => {
-    const files = open()
-    if ('remove' in files) done.push(() => files.remove())
-    const { decoder, projector } = files
-    const picture = await shape('red')
-    const base = { id, decoder, projector }
-    const chat = [user('See: ', picture, 'What is this?'), assistant('A red circle.')]
-    const { folder, config } = await jobFolder([chat], { base, chatTemplate: template, memoryBytes: 4e9 })
-    done.push(() => rm(folder, { recursive: true }))
-    const { signal } = new AbortController()
-    const log = createLogger('silent')
-    const job = { folder, config, open: () => openReader(config, log, signal), onShare: () => {}, signal }
-    const { sequences, counts } = await prepare(job)
-    const { learned, positions, tokens } = sequences.read(0)
-    expect(positions.length / tokens.length).toBe(id === 'pocket' ? 1 : 4)
-    let loss = Number.NaN
-    const onLine = (line: { type: string; loss?: number }) => {
-      if (line.type === 'step') loss = line.loss ?? Number.NaN
-    }
-    await train({ decoder, sequences, evaluation: null, counts, config, folder, onLine, signal })
+  it.skipIf(shortRun).each(models)(
+    'of %s is what the server computes of the same chat',
+    async (id, open, template, most) => {
+      const files = open()
+      if ('remove' in files) done.push(() => files.remove())
+      const { decoder, projector } = files
+      const picture = await shape('red')
+      const base = { id, decoder, projector }
+      const chat = [user('See: ', picture, 'What is this?'), assistant('A red circle.')]
+      const { folder, config } = await jobFolder([chat], { base, chatTemplate: template, memoryBytes: 4e9 })
+      done.push(() => rm(folder, { recursive: true }))
+      const { signal } = new AbortController()
+      const log = createLogger('silent')
+      const job = { folder, config, open: () => openReader(config, log, signal), onShare: () => {}, signal }
+      const { sequences, counts } = await prepare(job)
+      const { learned, positions, tokens } = sequences.read(0)
+      expect(positions.length / tokens.length).toBe(id === 'pocket' ? 1 : 4)
+      let loss = Number.NaN
+      const onLine = (line: { type: string; loss?: number }) => {
+        if (line.type === 'step') loss = line.loss ?? Number.NaN
+      }
+      await train({ decoder, sequences, evaluation: null, counts, config, folder, onLine, signal })
 
-    const reader = await job.open()
-    done.push(() => reader.close())
-    const pieces = await asked(reader, picture)
-    const engine = await startEngine({ name: id, decoder, projector, settings: engineSettings, log })
-    done.push(() => engine.close())
-    const mean = await meanOf(engine, pieces, learned)
-    expect(Math.abs(loss - mean) / mean).toBeLessThan(most)
-  })
+      const reader = await job.open()
+      done.push(() => reader.close())
+      const pieces = await asked(reader, picture)
+      const engine = await startEngine({ name: id, decoder, projector, settings: engineSettings, log })
+      done.push(() => engine.close())
+      const mean = await meanOf(engine, pieces, learned)
+      expect(Math.abs(loss - mean) / mean).toBeLessThan(most)
+    },
+  )
 
-  it.each(inputs([models[0]], [...models, idefics]))(
+  it.skipIf(shortRun).each(inputs([models[0]], [...models, idefics]))(
     'of %s with a projector that it has trained is what the server computes with the adapter',
     async (id, open, template) => {
       const files = open()
