@@ -82,7 +82,8 @@ describe('The page of tuning', () => {
     await sending.getByLabel('File').setInputFiles(file('again.jsonl', 'nonsense\n'))
     await sending.getByRole('button', { name: 'Send' }).click()
     await sending.getByRole('alert').getByText('line 1: the line is not JSON.').waitFor()
-    const examples = [pictureExample(await shape('red'), 'What is it?', 'A red circle, Sir.')]
+    const example = pictureExample(await shape('red'), 'What is it?', 'A red circle, Sir.')
+    const examples = [example, example, example]
     await sending.getByLabel('File').setInputFiles(file('again.jsonl', jsonl(examples)))
     await sending.getByRole('button', { name: 'Send' }).click()
     const row = page.getByRole('row').filter({ hasText: 'again' })

@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals'
-import { get, ServerError } from './client.ts'
+import { apiKey, get, ServerError } from './client.ts'
 
 export const scopes = {
   inference: 'Ask models',
@@ -60,7 +60,7 @@ export const keysError = signal<ServerError | undefined>(undefined)
 export async function readKeys(): Promise<void> {
   try {
     spent.value = await costsOfMonth()
-    const found = await everyKey()
+    const found = apiKey.value === '' ? undefined : await everyKey()
     hasNoKeys.value = found === undefined
     keysError.value = undefined
     if (found === undefined) return
@@ -74,8 +74,8 @@ export async function readKeys(): Promise<void> {
 }
 
 /**
- * undefined: who may read the costs and not the keys is on a server without keys, which lists and makes none over HTTP. This
- * browser may still have a key of an older server.
+ * undefined: who may read the costs and not the keys is on a server without keys, which lists and makes none over HTTP. That is
+ * so for all who have no key. This browser may also have the key of an older server.
  */
 const everyKey = (): Promise<Key[] | undefined> =>
   all<Key>('/admin/keys').catch((error: unknown) => {
