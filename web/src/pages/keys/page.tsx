@@ -20,6 +20,7 @@ export default function Page() {
   }, [])
   const error = keysError.value
   const isKnown = keys.value !== undefined && error === undefined && !hasNoKeys.value
+  const isWaiting = !isKnown && !hasNoKeys.value && error === undefined
   return (
     <div class="page keys">
       <header>
@@ -39,7 +40,7 @@ export default function Page() {
       </header>
       {hasNoKeys.value && <NoKeys />}
       {error !== undefined && <Refused error={error} again={() => void readKeys()} />}
-      {!isKnown && !hasNoKeys.value && error === undefined && <div class="card waiting" aria-busy="true" />}
+      {isWaiting && <div class="card waiting" aria-busy="true" />}
       {isKnown && (
         <>
           <KeyTable
@@ -51,7 +52,7 @@ export default function Page() {
           <Accounts />
         </>
       )}
-      {apiKey.value === '' ? null : <OwnKey />}
+      {isWaiting || apiKey.value === '' ? null : <OwnKey />}
       {making.value ? (
         <NewKeyDialog
           onMade={(secret) => {
