@@ -103,7 +103,7 @@ def chat_in(style):
 
 
 def loss_of(model, batch, learns_to_see):
-    (pixels, _, _), (ids, learn, positions, branch, *_), _ = batch
+    (pixels, *_), (ids, learn, positions, branch, *_), _ = batch
     with torch.set_grad_enabled(learns_to_see):
         seen = model.encode(pixels)
     ids, target, positions, branch = ids[:, :-1], learn[:, 1:], positions[:, :-1], branch[:, :-1]

@@ -24,7 +24,7 @@ def size_of(r, world):
     """(width, height, the world of the pictures): what the server's preprocessing makes of people's pictures."""
     least, most = PATCHES
     if r.random() < world.wide:
-        rows = r.choice((2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6))
+        rows = r.choice((2, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 6, 7))
         cols = r.randint(-(-least // rows), most // rows)
         return 16 * cols, 16 * rows, replace(world, kinds=tuple(a * b for a, b in zip(world.kinds, WIDE)))
     if r.random() < world.small:
@@ -36,10 +36,17 @@ def size_of(r, world):
 
 
 def pictures_of(drawn, w, h):
-    """(pixels [N, 3, h, w] in [-1, 1], labels [N, patches, kinds], backgrounds [N]) of drawn scenes"""
+    """(pixels [N, 3, h, w] in [-1, 1], labels [N, patches, kinds], backgrounds [N], letters) of drawn scenes. Letters are
+    (lined [N, patches], which picture each line is in [L], paths [L, slots], texts [L, most letters], filled up with 0)."""
     pixels = torch.tensor(np.stack([np.asarray(im) for im, _ in drawn])).permute(0, 3, 1, 2).float() / 127.5 - 1
     labels, backgrounds = zip(*(sight.labels_of(scene, w, h) for _, scene in drawn))
-    return pixels, torch.tensor(np.stack(labels)), torch.tensor(backgrounds)
+    lined, paths, texts = zip(*(sight.letters_of(scene.letters, w, h) for _, scene in drawn))
+    which = [i for i, lines in enumerate(texts) for _ in lines]
+    paths, texts = sum(paths, []), sum(texts, [])
+    most = max(map(len, texts), default=1)
+    letters = (torch.tensor(np.stack(lined)), torch.tensor(which, dtype=torch.long), torch.tensor(np.array(paths), dtype=torch.long),
+               torch.tensor([text + [0] * (most - len(text)) for text in texts], dtype=torch.long))
+    return pixels, torch.tensor(np.stack(labels)), torch.tensor(backgrounds), letters
 
 
 def sight_batch(r, size, world):
@@ -93,6 +100,13 @@ def branches(r, chat, picture_tokens, length):
             places = [-1] * (len(head) + len(answer))
             for end, cell in asked.named if not given else ():
                 places[len(text) + len(chatml.tok.encode(asked.question[:end])) - 1] = cell
+            spellings = [text for text, how in asked.answer if how == "spelled"]
+            at = [i for i, s in enumerate(spelled) if s]
+            if len(spellings) == 1 and len(spellings[0]) == len(asked.letters):
+                # Each letter is looked for at the token before it. Some have two tokens.
+                places_of = [place for letter, place in zip(spellings[0], asked.letters) for _ in chatml.tok.encode(letter)]
+                for i, place in zip(at, places_of):
+                    places[len(head) + i - 1] = place
             new, named = new + head + answer, named + places
             labels += [-100] * len(head) + learned
             asked = None

@@ -26,7 +26,7 @@ def bars_picture(r, w, h, world, bgname, bg):
             values = r.sample(range(5, 100, r.choice((5, 7, 9))), n)
     scale = {"plain": 9, "axis": 10, "values": max(values)}[kind]
     unit, step, share = (floor - top) / scale, w * .95 / n - left / n, r.uniform(.55, .92)
-    f = prints.font(r.choice(prints.font_files()) if world.values else prints.font_files()[0], max(8, int(h * .085)))
+    f = prints.font(prints.some_font(r) if world.values else prints.font_files(False)[0], max(8, int(h * .085)))
     things = []
     for i, (color, value) in enumerate(zip(colors, values)):
         x0 = left + step * (i + (1 - share) / 2)

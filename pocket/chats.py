@@ -7,7 +7,7 @@ import asides
 import questions
 from phrases import ORDINALS, art, cap, one_of, say, vary
 from questions import Asked, about_it, ask, cannot, short, unread
-from where import CELLS, NOWHERE, VALUE, VALUES
+from where import CELLS, NOWHERE, VALUE, VALUES, letter_at
 from world import COLORS, SHAPES
 
 NAME = "I am Pocket, a small built-in vision model. I can name shapes, colors, places and short text."
@@ -116,12 +116,14 @@ def tools_in_words(r):
 
 @dataclass
 class Turn:
-    """`named`: as `things_named` has it; `unread`: the answer of who cannot read the text, or None"""
+    """`named`: as `things_named` has it; `unread`: the answer of who cannot read the text, or None; `letters`: where those that
+    the answer spells stand, if that is told, as `where.letter_at` has it"""
     question: str
     answer: list                 # [(text, False: given, True: learned, "spelled": learned letter by letter)]
     skill: str
     named: list
     unread: list | None = None
+    letters: list = ()
 
 
 A_COLOR = rf"\b(?:({'|'.join(COLORS)}) )?"
@@ -171,7 +173,9 @@ class Chat:
         question = vary(r, asked.question)
         held = self.held(r, asked)
         blind = None if held else unread(asked, self.scene)
-        return Turn(question, held or self.pieces(asked), asked.skill, things_named(question, self.scene), blind and self.pieces(blind))
+        told = self.scene and asked.spelled and asked.spelled == self.scene.text
+        letters = [letter_at(max(0, x), max(0, y)) for _, x, y in self.scene.letters] if told else []
+        return Turn(question, held or self.pieces(asked), asked.skill, things_named(question, self.scene), blind and self.pieces(blind), letters)
 
     def held(self, r, asked):
         """The answer where a tool or a schema holds it to its form, or None."""

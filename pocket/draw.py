@@ -33,13 +33,13 @@ def picture(r, w, h, world, kind=None):
 
 
 def draw(r, w, h, world, kind=None):
-    """The same as the model sees it: drawn larger and brought down as the server does it (`fit`), now and then with a shape
+    """The same as the model sees it: drawn in another size and scaled as the server does it (`fit`), now and then with a shape
     that leaves black bars, as a person's large picture would."""
     W, H = w, h
     if r.random() < .4:
         w, h = r.choice([(w - r.randint(1, 14), h), (w, h - r.randint(1, 14))])
-    k = r.choice([1, 1.3, 2, 2, 3])
-    img, scene = picture(r, round(w * k), round(h * k), replace(world, least_em=world.least_em * k), kind)
+    k = r.choice([.5, .7, 1, 1.3, 2, 3])
+    img, scene = picture(r, round(w * k), round(h * k), replace(world, least_em=max(12., world.least_em * k)), kind)
     left, top = (W - w) // 2, (H - h) // 2
 
     def down(box):
@@ -61,7 +61,10 @@ def rough(r, img, bg, turns=True):
         img = Image.fromarray((np.asarray(img, np.float32) + noise).clip(0, 255).astype(np.uint8))
     if r.random() < .5:
         data = io.BytesIO()
-        img.save(data, "JPEG", quality=r.randint(25, 90))
+        if r.random() < .6:
+            img.save(data, "JPEG", quality=r.randint(25, 90))
+        else:
+            img.save(data, "WEBP", quality=r.randint(55, 90))
         img = Image.open(data).convert("RGB")
     return img
 

@@ -123,7 +123,7 @@ def screen(r, d, img, w, h, world, ink):
     light = r.random() < .6
     page, text, accent = ((246, 247, 249), (40, 44, 52), jitter((40, 100, 220), r, 60)) if light else ((30, 32, 38), (220, 222, 228), jitter((80, 140, 240), r, 60))
     d.rectangle([0, 0, w, h], fill=page)
-    f = prints.font(r.choice(prints.font_files()), max(7, int(h / r.uniform(10, 18))))
+    f = prints.font(prints.some_font(r), max(7, int(h / r.uniform(10, 18))))
     bar = h * r.uniform(.08, .16)
     d.rectangle([0, 0, w, bar], fill=accent if r.random() < .5 else jitter((128, 130, 135), r, 40))
     d.text((w * .04, bar / 2), words_of(r, 2), font=f, fill=page, anchor="lm")
@@ -147,7 +147,7 @@ def screen(r, d, img, w, h, world, ink):
 
 def diagram(r, d, img, w, h, world, ink):
     """Boxes with words, and lines between them."""
-    f = prints.font(r.choice(prints.font_files()), max(7, int(min(w, h) / 11)))
+    f = prints.font(prints.some_font(r), max(7, int(min(w, h) / 11)))
     places = r.sample([(a, b) for a in (.2, .5, .8) for b in (.17, .5, .83)], r.randint(3, 6))
     for (a, b), (c, e) in zip(places, places[1:]):
         d.line([w * a, h * b, w * c, h * e], fill=ink, width=max(1, int(w / 120)))
@@ -170,7 +170,7 @@ def chart_map(r, d, img, w, h, world, ink):
             points.append((x, y))
             x, y = x + r.gauss(0, w / 5), y + r.gauss(0, h / 5)
         d.line(points, fill=jitter(r.choice([(250, 200, 90), (255, 255, 255), (230, 110, 110), (120, 120, 120)]), r), width=max(1, int(w / r.choice((40, 80)))), joint="curve")
-    f = prints.font(r.choice(prints.font_files()), max(7, int(min(w, h) / 13)))
+    f = prints.font(prints.some_font(r), max(7, int(min(w, h) / 13)))
     for _ in range(r.randint(1, 5)):
         d.text((r.uniform(0, w * .8), r.uniform(0, h * .9)), r.choice(LABELS), font=f, fill=ink)
 
@@ -189,7 +189,7 @@ def handwriting(r, d, img, w, h, world, ink):
 def long_text(r, d, img, w, h, world, ink):
     """A page: many lines, or a table, or code."""
     lines, t = r.randint(4, 12), r.random()
-    f = prints.font(r.choice(prints.font_files()), max(6, int(h / (lines * 1.4))))
+    f = prints.font(prints.some_font(r), max(6, int(h / (lines * 1.4))))
     for i in range(lines):
         y = h * (i + .3) / lines
         if t < .25:
@@ -214,7 +214,7 @@ def other_chart(r, d, img, w, h, world, ink):
         else:
             for x, y in points:
                 d.ellipse([x - w / 70, y - w / 70, x + w / 70, y + w / 70], fill=color)
-    f = prints.font(prints.font_files()[0], max(6, int(h / 18)))
+    f = prints.font(prints.font_files(False)[0], max(6, int(h / 18)))
     for k in range(4):
         d.text((x0 - 2, y1 - (y1 - y0) * k / 3), str(k * 10), font=f, fill=ink, anchor="rm")
 
@@ -255,7 +255,7 @@ def other_picture(r, w, h, world, bgname, bg):
     if draw_it is None:
         img, _ = photo_picture(r, w, h, world, bgname, bg)
         size = max(9, int(h / r.uniform(3, 8)))
-        f = prints.font(r.choice(prints.font_files()), size)
+        f = prints.font(prints.some_font(r), size)
         ImageDraw.Draw(img).text((w * r.uniform(.02, .3), h * r.uniform(.05, .75)), words_of(r, 3), font=f, fill=r.choice([(255, 255, 255), (0, 0, 0), (250, 220, 40)]), stroke_width=r.choice((0, 0, 1)), stroke_fill=(90, 90, 90))
         return img, Scene("other", "")
     dark = r.random() < .2

@@ -3,7 +3,7 @@ import math
 
 from PIL import Image, ImageDraw
 
-from prints import CAPITALS, LONGEST, SIGNS, WORDS, font, font_files, held_out_fonts, text_picture
+from prints import CAPITALS, LONGEST, SIGNS, WORDS, font, some_font, text_picture
 from world import COLORS, Scene, Thing, jitter, usable_on
 
 SIGN_TEXTS = [text for text in SIGNS.split("|") if len(text) <= LONGEST]
@@ -43,7 +43,7 @@ def sign_picture(r, w, h, world, bgname, bg):
     if len(parts) > 1 and (form < .3 or b > .5 * a or r.random() < .2):
         cut = (len(parts) + 1) // 2
         lines = [" ".join(parts[:cut]), " ".join(parts[cut:])]
-    path = r.choice(held_out_fonts() if world.held_out else font_files())
+    path = some_font(r, world.held_out)
     widest = max(lines, key=len)
     f = fitting(d, widest, (1.5 if form < .3 else 1.8) * a, (1.1 if len(lines) == 1 else .6) * b, path)
     if f.size < world.least_em * .85:
@@ -72,7 +72,7 @@ def receipt_picture(r, w, h, world, bgname, bg):
     goods = r.sample(GOODS, r.randint(2, 3))
     prices = [r.randint(1, 9) for _ in goods]
     lines = [("".join(r.choice(CAPITALS) for _ in range(4)) + " SHOP", ""), *zip(goods, map(str, prices)), ("TOTAL", str(sum(prices)))]
-    step, path = h / (len(lines) + .6), r.choice(font_files())
+    step, path = h / (len(lines) + .6), some_font(r)
     for i, (left, right) in enumerate(lines):
         y = step * (i + .8)
         f = fitting(d, "TOTAL 99 ", w * .9, step * .8, path)

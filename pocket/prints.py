@@ -50,9 +50,15 @@ def held_out_fonts():
 
 
 @functools.cache
-def font_files():
+def font_files(italic):
     held = set(found(HELD_OUT))
-    return [f for f in found(folder + "/**/*" for folder in FOLDERS) if f not in held and not any(u in f for u in UNREADABLE)]
+    files = [f for f in found(folder + "/**/*" for folder in FOLDERS) if f not in held and not any(u in f for u in UNREADABLE)]
+    return [f for f in files if any(cut in f for cut in ("Italic", "Oblique", "Ital", "-It", "Obl")) == italic]
+
+
+def some_font(r, held_out=False):
+    """The path of a font. Slanted ones are few on what people photograph."""
+    return r.choice(held_out_fonts() if held_out else font_files(r.random() < .15))
 
 
 @functools.lru_cache(3000)
@@ -140,7 +146,7 @@ def paints(r, bgname, bg):
 def text_picture(r, w, h, world, bgname, bg):
     """Text of one line, or now and then of two, as large as it fits or smaller. The letters' places are (character, x, y)."""
     inkname, ink, bgname, bg = paints(r, bgname, bg)
-    path = r.choice(held_out_fonts() if world.held_out else font_files())
+    path = some_font(r, world.held_out)
     least = world.least_em
     if r.random() < world.filled:
         f = font(path, round(least * max(1., min(h * .75 / least, world.most_em)) ** (r.random() ** 1.5)))
@@ -149,9 +155,13 @@ def text_picture(r, w, h, world, bgname, bg):
         scene.kind = "page"
         return img, scene
     for _ in range(40):
-        em = least * max(1., min(h * .75 / least, world.most_em)) ** (r.random() ** 1.3)
-        most = min(world.longest, max(1, int(w * .96 / (em * .52))))
-        text = some_text(r, r.randint(1, most) if r.random() < .4 else most, world.held_out)
+        # The length first: of sizes, the large ones leave room for short texts only.
+        t = r.random()
+        text = some_text(r, r.randint(1, 3) if t < .06 else r.randint(3, 12) if t < .5 or world.longest < 13 else r.randint(13, world.longest), world.held_out)
+        most = min(h * .75, w * .96 / (len(text) * .52), least * world.most_em)
+        if most < least:
+            continue
+        em = least * (most / least) ** (r.random() ** .7)
         f = font(path, max(6, round(em)))
         lines = [text]
         if " " in text and em * 2.6 < h and r.random() < .25:

@@ -11,8 +11,9 @@ from batches import sight_batch
 from world import World
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-WORDS = World(kinds=(0, 1, 0, 0, 0, 0, 0, 0), held_out=True, longest=12, wide=1, rough=0)
-LINES = World(kinds=(0, 1, 0, 0, 0, 0, 0, 0), held_out=True, wide=1, rough=0)
+# In the sizes of the held-out pictures.
+WORDS = World(kinds=(0, 1, 0, 0, 0, 0, 0, 0), held_out=True, longest=12, least_em=20, wide=1, rough=.1)
+LINES = World(kinds=(0, 1, 0, 0, 0, 0, 0, 0), held_out=True, least_em=17, wide=1, rough=.1)
 ASKED = 3                                                   # questions of a skill
 
 
@@ -33,7 +34,7 @@ def measure(trainee, speak):
     with torch.no_grad(), trainee.autocast():
         out = {}
         for name, batches in texts().items():
-            read = [trainee.sight.loss(model.see(pixels.to(trainee.device)), labels.to(trainee.device), backgrounds.to(trainee.device))[1]["read"] for pixels, labels, backgrounds in batches]
+            read = [trainee.sight.loss(model.see(pixels.to(trainee.device)), *(x.to(trainee.device) for x in rest), [x.to(trainee.device) for x in letters])[1]["read"] for pixels, *rest, letters in batches]
             out[name] = round(sum(read) / len(read), 3)
         if speak:
             for pictures, cases in questions():

@@ -383,7 +383,7 @@ def cannot(question):
 
 
 ABOUT = {
-    "shapes": [(describe, 5), (color, 8), (shape, 4), (count, 14), (place, 7), (yes_no, 13), (relation, 15), (beside, 2.5), (largest, 3.5), (is_only, 5), (background, 2.5), (colors, 1), (shapes, 1), (no_text, .7), (aside, 6.5)],
+    "shapes": [(describe, 8), (color, 8), (shape, 4), (count, 14), (place, 7), (yes_no, 13), (relation, 15), (beside, 2.5), (largest, 3.5), (is_only, 5), (background, 2.5), (colors, 1), (shapes, 1), (no_text, .7), (aside, 6.5)],
     "text": [(read, 9), (describe, 2.5), (text_color, 1), (says, .6), (background, .6), (aside, 1.2), (no_shapes, .2)],
     "bars": [(extreme_part, 4), (part_value, 8), (how_many_parts, 3), (compare_parts, 2), (describe, 1), (kind_of_chart, .4), (background, .3), (aside, 1.4)],
     "sign": [(read, 5), (sign_color, 1.5), (describe, 1.5), (background, .5), (aside, 1)],

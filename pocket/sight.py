@@ -11,21 +11,26 @@ from prints import CHARACTERS, LONGEST
 from world import BACKGROUNDS, COLORS, NOTHING_KNOWN, SHAPES
 
 COLOR_NAMES = list(COLORS)
-SLOTS = 4                                                   # of a patch, side by side: each may hold the middle of a letter
-KINDS_OF_LABELS = ("shape", "color", "centre", *["letter"] * SLOTS, "nth letter")
+SLOTS = 4                                                   # of a patch, side by side: each may say a letter
+KINDS_OF_LABELS = ("shape", "color", "centre", "nth letter")
 CLASSES = (len(SHAPES) + 2, len(COLORS) + 1, 2, LONGEST + 2)
-LETTERS_AT = slice(3, 3 + SLOTS)                            # of the kinds
 LETTERS, READER = len(CHARACTERS) + 1, 96
-WEIGHTS = (1., 1., .6, *[.6] * SLOTS, .5)
-# Of what is not there, beside what is: most slots have no letter.
-NOTHING = (.3, .3, .3, *[.1] * SLOTS, .3)
+WEIGHTS = (1., 1., .6, .5)
+# Of what is not there, beside what is.
+NOTHING = (.3, .3, .3, .3)
+# What a letter weighs, and that there is none where no line is.
+LETTER, NO_LETTER = 1.5, .3
 NOT_ASKED = -100
+NO_LINE, LINE = 0, 1                                        # of a patch; NOT_ASKED: a line is near
 
 
 class Sight(nn.Module):
     """Reads every picture token by itself: which shape and colour cover its patch, if any, which letters stand in it, which
-    of the text its first one is, and what is behind all. Letters in their order are the text: what CTC would learn to
-    align is known here."""
+    of the text its first one is, and what is behind all.
+
+    A patch has slots for letters, side by side. The slots that a line of text runs through say its letters, one after the other,
+    and nothing between: each letter in the slot of the model's choice (CTC, Graves et al., 2006). To say which slot has a
+    letter's middle would be harder than to read: a font's side bearings move it by pixels."""
 
     def __init__(self, width=Config.width):
         super().__init__()
@@ -34,30 +39,39 @@ class Sight(nn.Module):
         self.slots, self.letter = nn.Linear(width, SLOTS * READER), nn.Linear(READER, LETTERS)
         self.background = nn.Linear(width, len(BACKGROUNDS) + 1)
 
-    def loss(self, seen, labels, backgrounds):
-        """seen [N, patches, width]; labels [N, patches, kinds] (0: none, NOT_ASKED); backgrounds [N].
-        Gives the loss and what it tells: the share that was right of each kind, of backgrounds, and of whole texts."""
+    def loss(self, seen, labels, backgrounds, letters):
+        """seen [N, patches, width]; labels [N, patches, kinds] (0: none, NOT_ASKED); backgrounds [N]; letters as of `letters_of`.
+        Gives the loss and what it tells: the share that was right of each kind, of backgrounds, and of lines of text."""
         seen = F.layer_norm(seen.float(), seen.shape[-1:])
         background = self.background(seen.mean(1))
         asked = backgrounds != NOT_ASKED
-        loss, right = .3 * F.cross_entropy(background[asked], backgrounds[asked]) if asked.any() else 0, {}
-        *labelled, nth = self.patch(seen).split(CLASSES, 2)
-        letters = self.letter(F.gelu(self.slots(seen).unflatten(2, (SLOTS, READER))))
-        logits = *labelled, *letters.unbind(2), nth
-        best = torch.stack([x.argmax(-1) for x in logits], 2)
-        for kind, x, y, weight, nothing, said in zip(KINDS_OF_LABELS, logits, labels.unbind(2), WEIGHTS, NOTHING, best.unbind(2)):
+        loss, told = .3 * F.cross_entropy(background[asked], backgrounds[asked]) if asked.any() else 0, {}
+        for kind, x, y, weight, nothing in zip(KINDS_OF_LABELS, self.patch(seen).split(CLASSES, 2), labels.unbind(2), WEIGHTS, NOTHING):
             asked_for, full = y != NOT_ASKED, y > 0
             each = torch.where(full, 1., nothing)[asked_for]
             if len(each):
                 loss = loss + weight * (F.cross_entropy(x[asked_for], y[asked_for], reduction="none") * each).sum() / each.sum().clamp(min=1)
-            right.setdefault(kind, []).append((said == y)[full].float().mean().item() if full.any() else math.nan)
-        told = {kind: sum(shares) / len(shares) for kind, shares in right.items()}
+            told[kind] = (x.argmax(-1) == y)[full].float().mean().item() if full.any() else math.nan
         told["background"] = (background.argmax(-1) == backgrounds)[asked].float().mean().item()
-        texts = labels[..., LETTERS_AT].flatten(1)
-        # A page of letters is no text to read.
-        written = (texts > 0).any(1) & (labels[..., -1] != NOT_ASKED).all(1)
-        told["read"] = (best[..., LETTERS_AT].flatten(1) == texts).all(1)[written].float().mean().item() if written.any() else math.nan
-        return loss, told
+        read, right = self.loss_of_letters(self.letter(F.gelu(self.slots(seen).unflatten(2, (SLOTS, READER)))), *letters)
+        return loss + read, told | right
+
+    def loss_of_letters(self, logits, lined, which, paths, texts):
+        """logits [N, patches, slots, letters]; the rest as of `letters_of`."""
+        loss, none = 0, lined == NO_LINE
+        if none.any():
+            loss = NO_LETTER * (logits[none].logsumexp(-1) - logits[none][..., 0]).mean()
+        if not len(which):
+            return loss, {}
+        slot = torch.arange(paths.shape[1], device=paths.device) % SLOTS
+        said = logits[which[:, None], paths, slot].log_softmax(-1)
+        lengths = (texts > 0).sum(1)
+        # A line with more letters than slots counts as nothing.
+        each = F.ctc_loss(said.transpose(0, 1), texts, torch.full_like(lengths, said.shape[1]), lengths, reduction="none", zero_infinity=True)
+        a_letter = each.sum() / lengths.sum()
+        right = [torch.unique_consecutive(line).tolist() for line in said.argmax(-1)]
+        read = sum([x for x in line if x] == text[text > 0].tolist() for line, text in zip(right, texts)) / len(texts)
+        return loss + LETTER * a_letter, {"letter": a_letter.item(), "read": read}
 
 
 def largest(boxes, w, h, least=1 / 12, inside=False):
@@ -75,26 +89,56 @@ def largest(boxes, w, h, least=1 / 12, inside=False):
     return out.reshape(-1)
 
 
-def letters_at(letters, w, h):
-    """[patches, slots + 1]: the letters whose middle is in each slot of a patch, and which of the text the first of them is.
-    Of two in one slot the second has the next, if that is free. Blanks are nothing, but count."""
+def lines_of(letters):
+    """The lines of a text, each a list of (letter, x, y): none goes back."""
+    lines = []
+    for letter in letters:
+        if not lines or letter[1] < lines[-1][-1][1]:
+            lines.append([])
+        lines[-1].append(letter)
+    return lines
+
+
+NEAR = 3                                                    # pixels
+
+
+def letters_of(letters, w, h):
+    """What the patches of a picture say of its text: (whether a line runs through each [patches], the paths of lines, which are
+    patches, one for each slot of the picture's width, and the numbers of their characters)."""
     rows, cols = h // 16, w // 16
-    out, first = np.zeros((rows, cols * SLOTS), np.int64), np.zeros((rows, cols), np.int64)
+    lined, paths, texts = np.full((rows, cols), NO_LINE), [], []
+    x, column = (np.arange(cols * SLOTS) + .5) * 16 / SLOTS, np.arange(cols * SLOTS) // SLOTS
+    for line in lines_of(letters):
+        _, xs, ys = zip(*line)
+        slope = (ys[-1] - ys[0]) / (xs[-1] - xs[0]) if len(line) > 1 else 0
+        y = ys[0] + slope * (x - xs[0])
+        row = np.clip(y // 16, 0, rows - 1).astype(int)
+        for away in (-NEAR, NEAR):
+            near = np.clip((y + away) // 16, 0, rows - 1).astype(int)
+            lined[near, column] = np.where(lined[near, column] == LINE, LINE, NOT_ASKED)
+        # One patch cannot say the letters of two lines.
+        crossed = (lined[row, column] == LINE).any()
+        lined[row, column] = LINE
+        text = "".join(letter for letter, *_ in line).strip()
+        if text and not crossed:
+            paths.append(row * cols + column)
+            texts.append([CHARACTERS.index(letter) + 1 for letter in text])
+    return lined.reshape(-1), paths, texts
+
+
+def nth_letters(letters, w, h):
+    """[patches]: which of the text the first letter is whose middle is in a patch, from 1, and 0 for none. Blanks count."""
+    rows, cols = h // 16, w // 16
+    first = np.zeros((rows, cols), np.int64)
     for n, (letter, x, y) in enumerate(letters):
-        row, slot = int(y / 16), int(x * SLOTS / 16)
-        if letter == " " or not (0 <= row < rows and 0 <= slot < cols * SLOTS):
-            continue
-        if out[row, slot] and slot + 1 < cols * SLOTS:
-            slot += 1
-        if not out[row, slot]:
-            out[row, slot] = CHARACTERS.index(letter) + 1
-        if not first[row, slot // SLOTS]:
-            first[row, slot // SLOTS] = min(n, LONGEST) + 1
-    return np.concatenate((out.reshape(rows * cols, SLOTS), first.reshape(-1, 1)), 1)
+        row, col = int(y / 16), int(x / 16)
+        if letter != " " and 0 <= row < rows and 0 <= col < cols and not first[row, col]:
+            first[row, col] = min(n, LONGEST) + 1
+    return first.reshape(-1)
 
 
 def labels_of(scene, w, h):
-    """[patches, kinds]: what is asked about each patch, and the background's number."""
+    """[patches, kinds]: what is asked about each patch, and the background's number. What the text is, `letters_of` says."""
     patches = (w // 16) * (h // 16)
     out = np.zeros((patches, len(KINDS_OF_LABELS)), np.int64)
     if scene.kind in NOTHING_KNOWN:
@@ -115,13 +159,13 @@ def labels_of(scene, w, h):
         for t in scene.things:
             out[int(t.box[1] / 16) * (w // 16) + int(t.box[0] / 16), :3] = len(SHAPES) + 1, COLOR_NAMES.index(t.color) + 1, 1
     elif scene.kind in ("text", "page"):
-        out[:, 3:] = letters_at(scene.letters, w, h)
+        out[:, 3] = nth_letters(scene.letters, w, h)
+        out[:, 1] = np.where(out[:, 3] > 0, COLOR_NAMES.index(scene.text_color) + 1, 0) if scene.text_color else NOT_ASKED
         if scene.kind == "page":
-            out[:, -1] = NOT_ASKED
-        out[:, 1] = np.where(out[:, 3:-1].any(1), COLOR_NAMES.index(scene.text_color) + 1, 0) if scene.text_color else NOT_ASKED
+            out[:, 3] = NOT_ASKED
     elif scene.kind == "sign":
         out[:] = NOT_ASKED
-        out[:, 3:] = letters_at(scene.letters, w, h)
+        out[:, 3] = nth_letters(scene.letters, w, h)
     else:
         out[:] = NOT_ASKED
     if scene.kind in NOTHING_KNOWN:

@@ -5,7 +5,7 @@
   one                    sight and speech together on pictures of one shape
   talk                   the same on pictures of one to nine shapes and up to four pictures
   things                 everything there is, with little text: what cannot read yet learns nothing from more
-  read                   pictures of one to nine shapes, with much text
+  read                   everything there is, with much text
   world                  everything there is
 
 A stage starts from --from and writes --to every minute: weights, optimizers and time. Started again with the same --to
@@ -27,7 +27,7 @@ import progress
 from batches import IF_NOT, IF_READ, MARKS, PRINTED, Batches, sight_batch, talk_batch
 from model import Pocket
 from muon import Muon
-from sight import LETTERS_AT, Sight
+from sight import LINE, Sight
 from team import Team
 from where import Where
 from world import World
@@ -40,13 +40,13 @@ STAGES = {
     "second": (False, World(kinds=ALONE, big=.8, middle=.6, wide=0, small=1, **ONE)),
     "sight": (False, World(kinds=SIGHT, shapes=(3, 3, 3, 2, 1, .6, .6, .6, .6), wide=.1)),
     "glyphs": (False, World(kinds=TEXT, longest=4, filled=.9, least_em=17, most_em=2.2, turned=.2, wide=.2, rough=.1)),
-    "words": (False, World(kinds=TEXT, longest=12, filled=.5, least_em=13, turned=.3, wide=.5, rough=.1)),
-    "lines": (False, World(kinds=TEXT, filled=.2, wide=.7)),
+    "words": (False, World(kinds=TEXT, longest=12, filled=.1, least_em=18, most_em=3, turned=.3, wide=.5, rough=.3)),
+    "lines": (False, World(kinds=TEXT, filled=.05, least_em=15, most_em=4, turned=.4, wide=.7, rough=.3)),
     "one": (True, World(kinds=(84, 4, 0, 0, 6, 0, 0, 6), pictures=(.2, 14, 0, 0, 0), wide=0, small=.6, **ONE)),
     "talk": (True, World(kinds=(76, 8, 4, 2, 5, 0, 0, 5), shapes=(5, 5, 4, 3, 1.2, 1, 1, 1, 1), rough=.15, pictures=(.5, 12, 3, 1, .5), wide=.1, small=.4)),
-    "read": (True, World(kinds=READ, pictures=(.3, 14, 1.5, .5), wide=.5)),
+    "read": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(36, 36, 6, 3, 2, 9, 1, 7), wide=.45, one_color=.2, sized=.3, least_em=14, turned=.4, rough=.2)),
     "things": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(58, 6, 11, 7, 2, 3, 1, 8), wide=.1, one_color=.2, sized=.3, pictures=(1.2, 16, 2, .8, .3, .1, .1, .05, .05))),
-    "world": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(50, 14, 12, 5, 2, 5, 1, 10), wide=.2, one_color=.2, sized=.3)),
+    "world": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(46, 20, 11, 5, 2, 7, 1, 10), wide=.2, one_color=.2, sized=.3, least_em=13)),
 }
 
 
@@ -56,11 +56,13 @@ MEAN_EVERY = 10                                             # steps; the mean sp
 class Trainee:
     """The three that are trained together, and how."""
 
-    def __init__(self, speak, device, lr, team):
-        self.speak, self.device, self.team = speak, device, team
+    def __init__(self, speak, device, lr, team, still=False):
+        self.speak, self.device, self.team, self.still = speak, device, team, still
         self.model, self.sight, self.where = Pocket().to(device), Sight().to(device), Where().to(device)
         named = list(self.model.named_parameters()) if speak else [(n, q) for n, q in self.model.named_parameters() if not n.startswith(("emb", "layers", "norm"))]
-        heads = list(self.sight.parameters()) + (list(self.where.parameters()) if speak else [])
+        if still:
+            named = [(n, q) for n, q in named if not n.startswith(("patch", "vpre", "vis", "mm"))]
+        heads = ([] if still else list(self.sight.parameters())) + (list(self.where.parameters()) if speak else [])
         self.params = [q for _, q in named] + heads
         matrices = [q for n, q in named if q.dim() > 1 and not n.startswith("emb")]
         tables = [q for n, q in named if n.startswith("emb")] + [q for q in heads if q.dim() > 1]
@@ -85,9 +87,9 @@ class Trainee:
         self.held = Pocket().to(self.device)
         self.held.load_state_dict(saved.get("mean", saved["model"]))
 
-    def off(self, pixels, labels, patches):
+    def off(self, pixels, lined, patches):
         """How far it sees other things in pictures without text than it did, as a share of their variance; None: all have text."""
-        plain = ~(labels[..., LETTERS_AT] > 0).flatten(1).any(1)
+        plain = ~(lined == LINE).any(1)
         if not plain.any():
             return None
         with torch.no_grad(), self.autocast():
@@ -131,15 +133,16 @@ class Trainee:
         pictures, chat, truth = batch if self.speak else (batch, None, None)
         seen = None
         if pictures is not None:
-            pixels, labels, backgrounds = (x.to(self.device) for x in pictures)
-            with self.autocast():
+            pixels, labels, backgrounds = (x.to(self.device) for x in pictures[:3])
+            letters = [x.to(self.device) for x in pictures[3]]
+            with torch.set_grad_enabled(not self.still), self.autocast():
                 patches = self.model.see(pixels)
             if self.heads_only:
                 patches, self.heads_only = patches.detach(), self.heads_only - 1
-            sight, right = self.sight.loss(patches, labels, backgrounds)
+            sight, right = self.sight.loss(patches, labels, backgrounds, letters)
             told |= {"sight": sight.item()} | right
-            total = sight * (.4 if self.speak else 1)
-            if self.held and (off := self.off(pixels, labels, patches)) is not None:
+            total = sight * (0 if self.still else .4 if self.speak else 1)
+            if self.held and (off := self.off(pixels, letters[0], patches)) is not None:
                 told["off"] = off.item()
                 total = total + 2 * off
             seen = self.model.with_breaks(patches, pixels.shape[2] // 16, pixels.shape[3] // 16)
@@ -221,6 +224,7 @@ def main():
     p.add_argument("--from", dest="start", default="last.pt")
     p.add_argument("--to", default="last.pt")
     p.add_argument("--hold", help="weights that go on seeing the same in pictures without text, while the vision half learns alone")
+    p.add_argument("--still", action="store_true", help="the vision half stays as it is, and the other half learns to speak of what it sees")
     p.add_argument("--lr", type=float, default=5e-4)
     p.add_argument("--end", type=float, default=.03, help="the last learning rate, as a share of the first")
     p.add_argument("--batch", type=int, default=32, help="pictures a step")
@@ -238,7 +242,7 @@ def train(team, o):
     torch.set_num_threads(1)
 
     speak, world = STAGES[o.stage]
-    t = Trainee(speak, "cuda" if torch.cuda.is_available() else "cpu", o.lr, team)
+    t = Trainee(speak, "cuda" if torch.cuda.is_available() else "cpu", o.lr, team, o.still)
     step, spent = 0, 0.
     ours = torch.load(o.to, map_location=t.device) if os.path.exists(o.to) else {}
     if ours.get("stage") == o.stage and ours["spent"] < o.minutes * 60:

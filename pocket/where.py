@@ -4,7 +4,7 @@ Read at the picture tokens after its second layer, it must know the row, the col
 things began so far, and at a thing how many of its colour and of its shape there were: counting then is to look at the
 last one. Read after its fourth layer where a question names a thing, it must know where that is, or
 that it is nowhere: a relation then is to compare two places. Where it names many, it must know how many, and where a bar,
-its value."""
+its value. Before each letter of a printed text, it must know where that stands: to read it is all that is left."""
 import torch.nn as nn
 import torch.nn.functional as F
 
@@ -17,6 +17,8 @@ TOLD = ("row", "column", "picture", "so far", "so far of colour", "so far of sha
 CELLS, NOWHERE, COUNTS, VALUES = 10, 9, MOST + 1, 11
 # Names of bars are told after those of cells and counts.
 VALUE = CELLS + COUNTS
+# And those of letters, by row and column, after values.
+LETTER_AT = VALUE + VALUES
 
 
 class Where(nn.Module):
@@ -25,6 +27,7 @@ class Where(nn.Module):
         self.read = nn.Linear(width, sum(CLASSES))
         self.named = nn.Linear(width, CELLS + COUNTS)
         self.value = nn.Linear(width, VALUES)
+        self.letter = nn.Linear(width, MOST_ROWS + MOST_COLS)
 
     def loss(self, x, truth):
         """x [tokens, width], truth [tokens, kinds]. Gives the loss and the shares that were right."""
@@ -39,13 +42,22 @@ class Where(nn.Module):
         return loss, told
 
     def loss_of_names(self, x, named):
-        """x [names, width], named [names]: the cell of what each of them names, CELLS and how many there are, or VALUE and the
-        value of a bar."""
+        """x [names, width], named [names]: the cell of what each of them names, CELLS and how many there are, VALUE and the
+        value of a bar, or LETTER_AT and the patch of a letter (`letter_at`)."""
         x = F.layer_norm(x.float(), x.shape[-1:])
         places, counts = self.named(x).split((CELLS, COUNTS), 1)
+        rows, cols = self.letter(x).split((MOST_ROWS, MOST_COLS), 1)
+        letters, patch = named >= LETTER_AT, named - LETTER_AT
         loss, told = 0, {}
-        for kind, logits, which, y in (("named", places, named < CELLS, named), ("counted", counts, (named >= CELLS) & (named < VALUE), named - CELLS), ("valued", self.value(x), named >= VALUE, named - VALUE)):
+        for kind, logits, which, y in (("named", places, named < CELLS, named), ("counted", counts, (named >= CELLS) & (named < VALUE), named - CELLS),
+                                       ("valued", self.value(x), (named >= VALUE) & ~letters, named - VALUE),
+                                       ("letter's row", rows, letters, patch // MOST_COLS), ("letter's column", cols, letters, patch % MOST_COLS)):
             if which.any():
                 loss = loss + F.cross_entropy(logits[which], y[which])
                 told[kind] = (logits.argmax(1) == y)[which].float().mean().item()
         return loss, told
+
+
+def letter_at(x, y):
+    """A letter's middle in pixels, as `Where.loss_of_names` has it."""
+    return LETTER_AT + min(int(y / 16), MOST_ROWS - 1) * MOST_COLS + min(int(x / 16), MOST_COLS - 1)
