@@ -170,7 +170,7 @@ describe('a deployment', () => {
     await Promise.all(answers)
   })
 
-  it.skipIf(shortRun)('that is deleted is not asked any more, and can be restored', async () => {
+  it('that is deleted is not asked any more, and can be restored', async () => {
     const slow = client.ask('pocket#eyes', 'Tell me of it.', { max_tokens: 2000, ignore_eos: true })
     await vi.waitFor(
       async () => expect((await client.send('GET', '/health')).body.engines[0]?.running).toBe(1),
