@@ -241,7 +241,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
     },
     purge: guarded((before) => ledger.purge(before)),
 
-    erase: guarded(async (account) => {
+    erase: changing(async (account) => {
       checkName(account)
       // The keys first: nobody uses the account meanwhile.
       const { numDeletedRows } = await db.deleteFrom('keys').where('account', '=', account).executeTakeFirstOrThrow()
@@ -255,7 +255,6 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
       // The account of requests without a key has usage only.
       if (row.numDeletedRows === 0n && requests === 0)
         throw new OrielError('not_found', 'There is no account of this name.', { code: 'account_not_found' })
-      authentication.changed()
       return { keys: Number(numDeletedRows), requests }
     }),
 

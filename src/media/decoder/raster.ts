@@ -20,23 +20,22 @@ export const openRaster: OpenFile = async (bytes, format) => {
   const pages = animated || format === 'tiff' ? countPages(format, bytes) : 1
   const input = format === 'png' ? withoutExtraChunks(bytes) : format === 'avif' ? asStill(bytes) : bytes
   const metadata = await open(input, { page: 0 }).metadata()
-  const sizeOf = async (page: number): Promise<Size> => {
-    const { autoOrient } = page === 0 || animated ? metadata : await open(input, { page }).metadata()
-    return { width: autoOrient.width, height: autoOrient.height }
-  }
+  // The pages of a TIFF may differ in their sizes and colours.
+  const metadataOf = async (page: number) =>
+    page === 0 || animated ? metadata : await open(input, { page }).metadata()
+  const sizeIn = ({ autoOrient: { width, height } }: typeof metadata): Size => ({ width, height })
   const upright = (metadata.orientation ?? 1) === 1
   return {
     pages,
     noun: animated ? 'frame' : 'page',
     byDefault: 'first',
-    size: sizeOf,
+    size: async (page) => sizeIn(await metadataOf(page)),
     async *render(selected, longestEdge) {
       // libvips decodes an animation from the beginning in each call, so consecutive frames are decoded in one call.
       for (const [first, count] of animated && upright ? runs(selected) : selected.map((page) => [page, 1] as const)) {
-        const original = await sizeOf(first)
+        const own = await metadataOf(first)
+        const original = sizeIn(own)
         const source = open(input, { page: first, pages: count }).autoOrient()
-        // The pages of a TIFF may differ in their colours.
-        const own = animated || first === 0 ? metadata : await open(input, { page: first }).metadata()
         // By default sharp converts 16-bit pixels with a profile to Display P3.
         if (own.space === 'rgb16' && own.hasProfile) source.pipelineColourspace('srgb')
         const strip = await (isPlainCmyk(own) ? fromPlainCmyk : finish)(source, original, longestEdge)

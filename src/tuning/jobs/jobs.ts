@@ -40,8 +40,9 @@ export class Jobs {
     await this.#keeper.reload()
     if (!this.#around.runsAll) return
     this.#queue.wake()
-    const sweep = () =>
-      void this.#sweep().catch((cause: unknown) => this.#around.log.warn({ cause }, 'old jobs could not be removed'))
+    const failed = (cause: unknown) => this.#around.log.warn({ cause }, 'old jobs could not be removed')
+    const sweep = () => void this.#sweep().catch(failed)
+    void this.#clear().catch(failed)
     sweep()
     this.#sweeping = setInterval(sweep, sweepMs).unref()
   }
@@ -179,15 +180,19 @@ export class Jobs {
     return this.#queue.now(job)
   }
 
-  /** Removes the files of jobs whose account was erased, and what completed ones have left. */
-  async #sweep(): Promise<void> {
-    const folder = path.join(this.#around.folder, 'jobs')
-    // Those that this version cannot read, too.
-    const known = new Set((await this.#store.list(kind)).map(keyOf))
+  /** Removes what completed jobs have left. */
+  async #clear(): Promise<void> {
     for (const job of this.#keeper.list()) {
       const isDone = job.state === 'completed' || job.state === 'early_stopped'
       if (isDone && job.place === this.#around.place) await this.#queue.folderOf(job).clear()
     }
+  }
+
+  /** Removes the files of jobs whose account was erased. */
+  async #sweep(): Promise<void> {
+    const folder = path.join(this.#around.folder, 'jobs')
+    // Those that this version cannot read, too.
+    const known = new Set((await this.#store.list(kind)).map(keyOf))
     for (const encoded of await readdir(folder).catch((): string[] => []))
       for (const id of await readdir(path.join(folder, encoded)).catch((): string[] => [])) {
         const name = { account: decodeURIComponent(encoded), id }

@@ -359,10 +359,12 @@ const inString: Writing = {
   isWhole: false,
 }
 
+const inLine = classOf(without(complement([[10, 10]]), [surrogates]))
+
 /** As they are. */
 const inText: Writing = {
-  anything: classOf(without(complement([[10, 10]]), [surrogates])),
-  dot: classOf(without(complement([[10, 10]]), [surrogates])),
+  anything: inLine,
+  dot: inLine,
   oneOf(ranges) {
     const characters = without(ranges, [surrogates])
     if (characters.length === 0) throw new Unreadable()
