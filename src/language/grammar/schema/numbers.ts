@@ -99,7 +99,9 @@ function digitsFrom(
   if (at >= length) {
     if (least !== null && most !== null) return least.excluded || most.excluded ? undefined : `"0"{1,${left + 1}}`
     if (most !== null) return most.excluded ? undefined : `"0"{1,${left + 1}}`
-    return least?.excluded ? notAllZeros(left + 1) : `[0-9] ${some}`
+    if (!least?.excluded) return `[0-9] ${some}`
+    // Exact where a schema says how many digits there may be. Elsewhere nobody counts them, and this is shorter.
+    return places < mostPlaces ? notAllZeros(left + 1) : `"0"{0,${left}} [1-9] ${some}`
   }
   const digitOf = (edge: Edge) => Number(edge.digits[at] ?? '0')
   const [low, high] = [least === null ? 0 : digitOf(least), most === null ? 9 : digitOf(most)]
