@@ -149,22 +149,30 @@ def told_apart(answer, spelled, other, number):
     return first, other, [number * MARKS + IF_NOT if i == parting else 0 for i in range(len(other))]
 
 
-def talk_batch(r, size, world, text=190):
+TRIES = 5                                                   # of a chat that is to fit
+
+
+def talk_batch(r, size, world):
     """(pixels, labels, backgrounds), ids, learn, positions, branch, cells, depends [rows, T], and what is at each picture token
     (`where.TOLD`). A batch has about the tokens of `size`
-    rows of one picture of 80 patches; `text` is how many of text a row has beside its pictures, at least."""
+    rows of one picture of 80 patches."""
     n = r.choices(range(len(world.pictures)), world.pictures)[0]
     w, h, world = size_of(r, replace(world, small=1 - (1 - world.small) * .6 ** max(0, n - 1), wide=world.wide / max(1, n)))
     rows, cols = h // 16, w // 16
     tokens = rows * (cols + 1) - 1
     # Tools are long, so their chats are among themselves.
     tools = n == 1 and r.random() < .06
-    text += 160 * tools
-    size = max(3, round(size * (90 + text) / (max(n, .3) * tokens + text)))
+    text = world.spoken + 160 * tools
+    size = max(3, round(size * 280 / (max(n, .3) * tokens + text)))
     drawn, packed = [], []
     for _ in range(size):
         scenes = [draw.draw(r, w, h, world) for _ in range(n)]
-        packed.append(branches(r, chats.chat(r, [s for _, s in scenes], tools), tokens, text + n * tokens))
+        # One that is too long makes all rows of the batch as long.
+        for _ in range(TRIES):
+            row = branches(r, chats.chat(r, [s for _, s in scenes], tools), tokens, text + n * tokens)
+            if len(row[0]) <= text + n * tokens:
+                break
+        packed.append(row)
         drawn += scenes
     T = max(len(ids) for ids, *_ in packed)
     out = [torch.full((size, T), fill) for fill in (chatml.EOT, -100, 0, -1, -1, 0)]

@@ -84,6 +84,9 @@ def grow(name, parameter, old):
     if old is None:
         return
     old = torch.tensor(old)
+    if name.startswith("blk.") and ("attn_k" in name or "attn_v" in name) and old.shape[1] == parameter.shape[1]:
+        # Heads that shared keys and values begin with the same.
+        old = old.repeat(len(parameter) // len(old), 1)
     if old.dim() == 1 and len(old) < len(parameter):
         # A norm divides by the root of a mean over all channels, of which the new ones are zero.
         parameter.fill_(1)

@@ -16,7 +16,7 @@ from chatml import VOCAB
 class Config:
     patch = 16                                   # pixels
     vision_width, vision_layers, vision_heads, vision_ff = 256, 6, 4, 640
-    width, layers, heads, kv_heads, ff = 192, 6, 3, 1, 512
+    width, layers, heads, kv_heads, ff = 192, 6, 3, 3, 512
     vocab = len(VOCAB)
     theta = 10000.0
     eps = 1e-5
@@ -62,6 +62,12 @@ class Layer(nn.Module):
         self.q, self.k = nn.Linear(width, width, False), nn.Linear(width, kv_width, False)
         self.v, self.o = nn.Linear(width, kv_width, False), nn.Linear(width, width, False)
         self.gate, self.up, self.down = nn.Linear(width, ff, False), nn.Linear(width, ff, False), nn.Linear(ff, width, False)
+
+    def looks(self, x, cos, sin, mask):
+        """Where the first head looks: the logarithms of its attention [B, T, T]. The rest as `forward` has it."""
+        y = self.n1(x)
+        q, k = (rotate(F.linear(y, w.weight[:self.hd]), cos.squeeze(1), sin.squeeze(1)) for w in (self.q, self.k))
+        return (q @ k.transpose(1, 2) / math.sqrt(self.hd) + mask.squeeze(1)).float().log_softmax(-1)
 
     def forward(self, x, cos, sin, mask, keep=None):
         """x [B, T, D]. With `keep` [B, T] the result has only the kept positions, [kept, D]: a last layer needs no others."""
@@ -132,7 +138,8 @@ class Pocket(nn.Module):
         """Logits at every position of ids [B, T], or only where `keep` is true. `where` marks the picture positions in ids.
 
         `positions` [B, T] and `mask` [B, 1, T, T] say where tokens stand and what they see, if that is not simply all before
-        them. `between` is called with the stream [B, T, width] as it is after each layer, and the layer's number."""
+        them. `between` is called with the stream [B, T, width] as it is after each layer, the layer's number, and a function that
+        gives where the next layer looks (`Layer.looks`)."""
         x = self.emb(ids)
         if pictures is not None:
             x = x.clone()
@@ -147,5 +154,5 @@ class Pocket(nn.Module):
             last = i == len(self.layers) - 1
             x = layer(x, cos, sin, mask, keep if last else None)
             if between is not None and not last:
-                between(x, i)
+                between(x, i, lambda: self.layers[i + 1].looks(x, cos, sin, mask))
         return self.norm(x) @ self.emb.weight.t()

@@ -15,6 +15,8 @@ SLOTS = 4                                                   # of a patch, side b
 KINDS_OF_LABELS = ("shape", "color", "centre", "nth letter")
 CLASSES = (len(SHAPES) + 2, len(COLORS) + 1, 2, LONGEST + 2)
 LETTERS, READER = len(CHARACTERS) + 1, 96
+# Letters that stand before the first one of a patch: who has spelled them finds there what comes next.
+BEFORE, NOTHING_BEFORE = 2, LETTERS
 WEIGHTS = (1., 1., .6, .5)
 # Of what is not there, beside what is.
 NOTHING = (.3, .3, .3, .3)
@@ -37,10 +39,11 @@ class Sight(nn.Module):
         self.patch = nn.Linear(width, sum(CLASSES))
         # One reader for all slots: a letter looks alike in each.
         self.slots, self.letter = nn.Linear(width, SLOTS * READER), nn.Linear(READER, LETTERS)
+        self.before = nn.Linear(width, BEFORE * (LETTERS + 1))
         self.background = nn.Linear(width, len(BACKGROUNDS) + 1)
 
     def loss(self, seen, labels, backgrounds, letters):
-        """seen [N, patches, width]; labels [N, patches, kinds] (0: none, NOT_ASKED); backgrounds [N]; letters as of `letters_of`.
+        """seen [N, patches, width]; labels [N, patches, kinds + BEFORE] (0: none, NOT_ASKED); backgrounds [N]; letters as of `letters_of`.
         Gives the loss and what it tells: the share that was right of each kind, of backgrounds, and of lines of text."""
         seen = F.layer_norm(seen.float(), seen.shape[-1:])
         background = self.background(seen.mean(1))
@@ -53,6 +56,11 @@ class Sight(nn.Module):
                 loss = loss + weight * (F.cross_entropy(x[asked_for], y[asked_for], reduction="none") * each).sum() / each.sum().clamp(min=1)
             told[kind] = (x.argmax(-1) == y)[full].float().mean().item() if full.any() else math.nan
         told["background"] = (background.argmax(-1) == backgrounds)[asked].float().mean().item()
+        before, known = labels[..., len(CLASSES):], labels[..., len(CLASSES)] > 0
+        if known.any():
+            x, y = self.before(seen[known]).unflatten(1, (BEFORE, LETTERS + 1)).flatten(0, 1), before[known].flatten()
+            loss = loss + .4 * F.cross_entropy(x, y)
+            told["before"] = (x.argmax(1) == y).float().mean().item()
         read, right = self.loss_of_letters(self.letter(F.gelu(self.slots(seen).unflatten(2, (SLOTS, READER)))), *letters)
         return loss + read, told | right
 
@@ -137,10 +145,17 @@ def nth_letters(letters, w, h):
     return first.reshape(-1)
 
 
+def letters_before(letters, nth):
+    """[patches, BEFORE]: the numbers of the characters before the first letter of each patch, the nearest one first; 0 where no
+    letter is."""
+    numbers = [NOTHING_BEFORE] * BEFORE + [CHARACTERS.index(letter) + 1 for letter, *_ in letters]
+    return np.array([[numbers[n - 1 + BEFORE - away] if n and n <= LONGEST else 0 for away in range(1, BEFORE + 1)] for n in nth])
+
+
 def labels_of(scene, w, h):
-    """[patches, kinds]: what is asked about each patch, and the background's number. What the text is, `letters_of` says."""
+    """[patches, kinds + BEFORE]: what is asked about each patch, and the background's number. What the text is, `letters_of` says."""
     patches = (w // 16) * (h // 16)
-    out = np.zeros((patches, len(KINDS_OF_LABELS)), np.int64)
+    out = np.zeros((patches, len(KINDS_OF_LABELS) + BEFORE), np.int64)
     if scene.kind in NOTHING_KNOWN:
         pass
     elif scene.kind in ("shapes", "bars"):
@@ -160,12 +175,14 @@ def labels_of(scene, w, h):
             out[int(t.box[1] / 16) * (w // 16) + int(t.box[0] / 16), :3] = len(SHAPES) + 1, COLOR_NAMES.index(t.color) + 1, 1
     elif scene.kind in ("text", "page"):
         out[:, 3] = nth_letters(scene.letters, w, h)
+        out[:, 4:] = letters_before(scene.letters, out[:, 3])
         out[:, 1] = np.where(out[:, 3] > 0, COLOR_NAMES.index(scene.text_color) + 1, 0) if scene.text_color else NOT_ASKED
         if scene.kind == "page":
-            out[:, 3] = NOT_ASKED
+            out[:, 3:] = NOT_ASKED
     elif scene.kind == "sign":
         out[:] = NOT_ASKED
         out[:, 3] = nth_letters(scene.letters, w, h)
+        out[:, 4:] = letters_before(scene.letters, out[:, 3])
     else:
         out[:] = NOT_ASKED
     if scene.kind in NOTHING_KNOWN:

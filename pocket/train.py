@@ -5,8 +5,9 @@
   one                    sight and speech together on pictures of one shape
   talk                   the same on pictures of one to nine shapes and up to four pictures
   things                 everything there is, with little text: what cannot read yet learns nothing from more
+  spell                  everything there is, most of it text, and few questions about each picture
   read                   everything there is, with much text
-  world                  everything there is
+  together               everything there is, with some text, for both halves at once
 
 A stage starts from --from and writes --to every minute: weights, optimizers and time. Started again with the same --to
 before its minutes are over, it goes on where it was. Beside the weights it keeps their mean over the last steps, which
@@ -29,7 +30,7 @@ from model import Pocket
 from muon import Muon
 from sight import LINE, Sight
 from team import Team
-from where import Where
+from where import Where, loss_of_looks
 from world import World
 
 ONE = dict(shapes=(1,), nested=0, sized=0, rough=.1)
@@ -44,9 +45,10 @@ STAGES = {
     "lines": (False, World(kinds=TEXT, filled=.05, least_em=15, most_em=4, turned=.4, wide=.7, rough=.3)),
     "one": (True, World(kinds=(84, 4, 0, 0, 6, 0, 0, 6), pictures=(.2, 14, 0, 0, 0), wide=0, small=.6, **ONE)),
     "talk": (True, World(kinds=(76, 8, 4, 2, 5, 0, 0, 5), shapes=(5, 5, 4, 3, 1.2, 1, 1, 1, 1), rough=.15, pictures=(.5, 12, 3, 1, .5), wide=.1, small=.4)),
-    "read": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(36, 36, 6, 3, 2, 9, 1, 7), wide=.45, one_color=.2, sized=.3, least_em=14, turned=.4, rough=.2)),
+    "spell": (True, World(kinds=(24, 52, 4, 3, 2, 10, 1, 5), shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, one_color=.2, wide=.5, longest=16, least_em=14, turned=.3, rough=.2, spoken=84, pictures=(.3, 18, .3))),
+    "read": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(42, 30, 7, 4, 2, 8, 1, 7), wide=.4, one_color=.2, sized=.3, least_em=14, turned=.4, rough=.2)),
+    "together": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(56, 22, 8, 5, 2, 5, 1, 5), wide=.4, one_color=.2, sized=.4, least_em=14, turned=.4, rough=.2)),
     "things": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(58, 6, 11, 7, 2, 3, 1, 8), wide=.1, one_color=.2, sized=.3, pictures=(1.2, 16, 2, .8, .3, .1, .1, .05, .05))),
-    "world": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(46, 20, 11, 5, 2, 7, 1, 10), wide=.2, one_color=.2, sized=.3, least_em=13)),
 }
 
 
@@ -69,7 +71,7 @@ class Trainee:
         vectors = [q for q in self.params if q.dim() <= 1]
         self.muon = Muon([{"params": matrices}], lr, team)
         self.adamw = torch.optim.AdamW([{"params": tables, "weight_decay": .05}, {"params": vectors, "weight_decay": 0}], lr=lr, betas=(.9, .97))
-        self.mean, self.heads_only, self.held = {}, 0, None
+        self.mean, self.heads_only, self.held, self.taught, self.firmly = {}, 0, None, None, 0.
 
     def load(self, saved):
         self.model.load_state_dict(saved["model"])
@@ -86,6 +88,30 @@ class Trainee:
         """What these weights see in pictures without text is to stay, since the other half speaks of it."""
         self.held = Pocket().to(self.device)
         self.held.load_state_dict(saved.get("mean", saved["model"]))
+
+    def keep_thinking(self, saved, firmly):
+        """What these weights think of pictures without text is to stay, while the speaking half learns to read."""
+        self.firmly, self.taught = firmly, Pocket().to(self.device)
+        self.taught.load_state_dict(saved.get("mean", saved["model"]))
+
+    def strayed(self, pictures, ids, places, keep, target, positions, branch, streams):
+        """How far the streams [rows, T, width] after each layer but the last are from those of who is to be kept, as a share of
+        their variance, in rows without printed text; None: all have some. What it would answer wrongly, it is free to learn."""
+        rows = torch.ones(len(ids), dtype=torch.bool, device=ids.device)
+        if pictures is not None:
+            pixels, lined = pictures[0].to(self.device), pictures[3][0].to(self.device)
+            plain = ~(lined == LINE).any(1).view(len(ids), -1)
+            rows = plain.all(1)
+            pixels = pixels.unflatten(0, plain.shape)[rows].flatten(0, 1)
+        if not rows.any():
+            return None
+        before = []
+        with torch.no_grad(), self.autocast():
+            seen = self.taught.encode(pixels) if pictures is not None else None
+            said = self.taught(ids[rows], seen, places[rows] if seen is not None else None, keep[rows], positions[rows], mask_of(branch[rows]), lambda x, layer, looks: before.append(x))
+        same = ids[rows] != chatml.EOT
+        same[keep[rows]] = said.argmax(1) == target[rows][keep[rows]]
+        return sum(F.mse_loss(x[rows][same], y[same]) / y[same].var() for x, y in zip(streams, before)) / len(before)
 
     def off(self, pixels, lined, patches):
         """How far it sees other things in pictures without text than it did, as a share of their variance; None: all have text."""
@@ -141,19 +167,23 @@ class Trainee:
                 patches, self.heads_only = patches.detach(), self.heads_only - 1
             sight, right = self.sight.loss(patches, labels, backgrounds, letters)
             told |= {"sight": sight.item()} | right
-            total = sight * (0 if self.still else .4 if self.speak else 1)
+            # Who holds on to what it sees has learned letters, which it forgets where speaking of them weighs more.
+            total = sight * (0 if self.still else 1 if self.held or not self.speak else .4)
             if self.held and (off := self.off(pixels, letters[0], patches)) is not None:
                 told["off"] = off.item()
-                total = total + 2 * off
+                total = total + 3 * off
             seen = self.model.with_breaks(patches, pixels.shape[2] // 16, pixels.shape[3] // 16)
         if not self.speak:
             return total, told
         ids, learn, positions, branch, cells, depends = (x.to(self.device) for x in chat)
         ids, target, positions, branch, cells, depends = ids[:, :-1], learn[:, 1:], positions[:, :-1], branch[:, :-1], cells[:, :-1], depends[:, 1:]
         keep, places, names = target != -100, ids == chatml.IMG, cells >= 0
-        found = []
+        found, streams = [], []
 
-        def between(x, layer):
+        def between(x, layer, looks):
+            streams.append(x)
+            if layer in LOOKS_AFTER and pictures is not None and (look := loss_of_looks(looks(), cells, places, pictures[0].shape[3] // 16)):
+                found.append((.3, (look[0], {f"looks {layer + 1}": look[1]})))
             if layer == 1 and truth is not None:
                 found.append((.2, self.where.loss(x[places], truth.to(self.device))))
             if layer == 3 and names.any():
@@ -161,6 +191,9 @@ class Trainee:
 
         with self.autocast():
             logits = self.model(ids, seen, places if seen is not None else None, keep, positions, mask_of(branch), between)
+        if self.taught and (strayed := self.strayed(pictures, ids, places, keep, target, positions, branch, streams)) is not None:
+            told["strayed"] = strayed.item()
+            total = total + self.firmly * strayed
         target, right = target[keep], logits.argmax(1) == target[keep]
         weights, can_read = weights_of(depends, keep, right)
         spoken = (F.cross_entropy(logits.float(), target, reduction="none") * weights).sum() / weights.sum()
@@ -171,7 +204,9 @@ class Trainee:
         return total + spoken, told
 
 
-IN_DOUBT = 1.5                                              # what a wrong reading costs, in declined ones that were right
+# The layers before those whose first heads must look at the letter that comes next.
+LOOKS_AFTER = 2, 3, 4
+IN_DOUBT = 1.                                               # what a wrong reading costs, in declined ones that were right
 
 
 def weights_of(depends, keep, right):
@@ -223,8 +258,10 @@ def main():
     p.add_argument("minutes", type=float)
     p.add_argument("--from", dest="start", default="last.pt")
     p.add_argument("--to", default="last.pt")
-    p.add_argument("--hold", help="weights that go on seeing the same in pictures without text, while the vision half learns alone")
+    p.add_argument("--hold", help="weights whose sight of pictures without text stays, while the vision half learns")
     p.add_argument("--still", action="store_true", help="the vision half stays as it is, and the other half learns to speak of what it sees")
+    p.add_argument("--keep", help="weights whose thoughts of pictures without text stay, layer by layer, while the speaking half learns")
+    p.add_argument("--firmly", type=float, default=4., help="what that weighs")
     p.add_argument("--lr", type=float, default=5e-4)
     p.add_argument("--end", type=float, default=.03, help="the last learning rate, as a share of the first")
     p.add_argument("--batch", type=int, default=32, help="pictures a step")
@@ -254,6 +291,8 @@ def train(team, o):
         t.load(torch.load(o.start, map_location=t.device))
     if o.hold:
         t.hold(torch.load(o.hold, map_location=t.device))
+    if o.keep:
+        t.keep_thinking(torch.load(o.keep, map_location=t.device), o.firmly)
     data = Batches(talk_batch if speak else sight_batch, o.batch // team.size, world)
     batches = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=o.workers, prefetch_factor=8))
     curve, waited = Curve(o.curve), 0.

@@ -38,6 +38,7 @@ class World:
     turned: float = .5                                      # share of texts that are turned by up to 5 degrees
     least_em: float = 11                                    # the smallest type, in pixels
     most_em: float = 5                                      # the largest type, as a multiple of the smallest
+    spoken: int = 190                                       # tokens of text in a chat beside its pictures, at least
     held_out: bool = False                                  # the fonts and words that training never shows
 
 

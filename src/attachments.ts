@@ -4,6 +4,9 @@ import { kindOfName } from './file-names.ts'
 export const attachmentKinds = ['image', 'audio', 'video'] as const
 export type AttachmentKind = (typeof attachmentKinds)[number]
 
+/** Of the frames of each second of a video: one in almost three hours. Fewer make times that are no numbers. */
+export const leastPerSecond = 0.0001
+
 /** What tells the kind of a file before its bytes are read. */
 export interface FileHints {
   /** Its media type: `video/mp4`. */

@@ -7,7 +7,8 @@ export type ErrorKind =
   | 'not_found'
   | 'method_not_allowed'
   | 'conflict' // there is one of this name already
-  | 'timeout' // the client, or a host named by the request, took too long
+  | 'timeout' // the client, or a server that is asked, took too long
+  | 'url_timeout' // the host of a URL in the request took too long
   | 'precondition_failed' // the state of the account or model does not allow an answer: suspended, an adapter that failed to load
   | 'too_large'
   | 'unsupported_media' // the format of the data is not supported
@@ -28,6 +29,8 @@ export interface ErrorDetails {
   retryAfter?: number | undefined
   /** For `invalid_json_schema`: where in the schema, and what is wrong there. */
   schemaFault?: SchemaFault | undefined
+  /** Whether another server may do what the one that was chosen cannot: the request is not at fault. */
+  elsewhere?: boolean | undefined
   cause?: unknown
 }
 
@@ -47,6 +50,7 @@ export class OrielError extends Error {
   readonly code: string | undefined
   readonly retryAfter: number | undefined
   readonly schemaFault: SchemaFault | undefined
+  readonly elsewhere: boolean | undefined
 
   constructor(kind: ErrorKind, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -55,6 +59,7 @@ export class OrielError extends Error {
     this.code = details.code
     this.retryAfter = details.retryAfter
     this.schemaFault = details.schemaFault
+    this.elsewhere = details.elsewhere
   }
 
   /** The same error with `param` set. Rooms below the API do not know which part of a request they work on. */
@@ -62,6 +67,12 @@ export class OrielError extends Error {
     return new OrielError(this.kind, message, { ...this, cause: this.cause, param })
   }
 }
+
+/** An upstream's filter ended an answer, where there is no word for an answer that is not whole. */
+export const withheld = (): OrielError =>
+  new OrielError('invalid', "This model's server ended the answer because of what is in it.", {
+    code: 'content_filter',
+  })
 
 export const cancelled = (): OrielError => new OrielError('cancelled', 'The request was cancelled.')
 

@@ -1,32 +1,42 @@
-import { freemem, totalmem } from 'node:os'
+import { freemem, platform, totalmem } from 'node:os'
 import path from 'node:path'
 import { type GroupFiles, groupFolders, textOf } from './control-group.ts'
 
 /**
  * Memory that is available to this process and its children, in bytes: the free memory of the machine, or what remains
- * below the limit of the container. Inactive file pages count as available, as in the working set of Kubernetes. Otherwise
- * a container that has just downloaded a model would appear to be full.
+ * below the limit of the container. File pages count as available, since the kernel gives them back. Otherwise a container
+ * that has just downloaded or unloaded a model would appear to be full.
  */
 export function availableMemory(): number {
   const limit = process.constrainedMemory?.() ?? 0
-  if (limit === 0 || limit >= totalmem()) return freemem()
-  return Math.min(freemem(), Math.max(0, limit - (takenInGroup() ?? process.memoryUsage.rss())))
+  const free = freeOf(platform(), freemem(), totalmem())
+  if (limit === 0 || limit >= totalmem()) return free
+  return Math.min(free, Math.max(0, limit - (takenInGroup() ?? process.memoryUsage.rss())))
 }
 
 /**
- * Memory used by this process's control group, in bytes. Reads the files of version 1 and version 2.
+ * What a machine could give, of what its system calls free, in bytes. macOS calls free only what it uses for nothing at all,
+ * some hundred megabytes on any machine: file pages and what it would compress are most of the rest. Half of the machine is
+ * what it gives without swapping.
+ */
+export const freeOf = (system: NodeJS.Platform, free: number, whole: number): number =>
+  system === 'darwin' ? Math.max(free, whole / 2) : free
+
+/**
+ * Memory used by this process's control group without pages of files, in bytes. Reads the files of version 1 and version 2.
  * @returns undefined if they cannot be read
  */
 export function takenInGroup(files?: GroupFiles): number | undefined {
   const { first, second } = groupFolders('memory', files)
   const candidates = [
-    ...second.map((folder) => ({ folder, usage: 'memory.current', inactive: 'inactive_file' })),
-    ...first.map((folder) => ({ folder, usage: 'memory.usage_in_bytes', inactive: 'total_inactive_file' })),
+    ...second.map((folder) => ({ folder, usage: 'memory.current', prefix: '' })),
+    ...first.map((folder) => ({ folder, usage: 'memory.usage_in_bytes', prefix: 'total_' })),
   ]
-  for (const { folder, usage, inactive } of candidates) {
+  for (const { folder, usage, prefix } of candidates) {
     const [bytes, stats] = [textOf(path.join(folder, usage)), textOf(path.join(folder, 'memory.stat'))]
     if (bytes === undefined || stats === undefined) continue
-    return Number(bytes) - Number(new RegExp(`^${inactive} (\\d+)$`, 'm').exec(stats)?.[1] ?? 0)
+    const pages = stats.matchAll(new RegExp(`^${prefix}(?:in)?active_file (\\d+)$`, 'gm'))
+    return [...pages].reduce((taken, [, count]) => taken - Number(count), Number(bytes))
   }
   return undefined
 }

@@ -70,6 +70,18 @@ describe('a finished answer', () => {
   })
 })
 
+describe('an answer that has no end', () => {
+  it('is no whole answer: it says that it was left, or once more why it broke off', async () => {
+    const oriel = await create(plainBackend('keen'), failing('late', new OrielError('overloaded', 'Full.')))
+    const left = await oriel.ask('What?', { model: 'keen' })
+    for await (const _ of left.events()) break
+    expect(await left.finish()).toMatchObject({ reason: 'left' })
+    const broken = await oriel.ask('What?', { model: 'late' })
+    for (const _ of [1, 2]) await expect(broken.finish()).rejects.toThrow('Full.')
+    await oriel.close()
+  })
+})
+
 describe('an error of ask', () => {
   it('names the option or the part of the messages that is at fault', async () => {
     const oriel = await create()

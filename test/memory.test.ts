@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { freemem, platform, tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { availableMemory, residentBytes, takenInGroup } from '../src/memory.ts'
+import { availableMemory, freeOf, residentBytes, takenInGroup } from '../src/memory.ts'
 
 let folder: string
 beforeEach(async () => {
@@ -27,13 +27,16 @@ describe('the available memory', () => {
     expect(availableMemory()).toBeLessThanOrEqual(freemem() * 1.1)
   })
 
-  it('includes inactive file pages, in both versions of control groups', async () => {
-    await group('my/service', { 'memory.current': '1000\n', 'memory.stat': 'anon 300\ninactive_file 600\n' })
+  it('includes file pages, in both versions of control groups', async () => {
+    await group('my/service', {
+      'memory.current': '1000\n',
+      'memory.stat': 'anon 300\nactive_anon 50\ninactive_file 500\nactive_file 100\n',
+    })
     expect(await taken('0::/my/service\n')).toBe(400)
     await rm(path.join(folder, 'my'), { recursive: true })
     await group('memory/old', {
       'memory.usage_in_bytes': '2000\n',
-      'memory.stat': 'inactive_file 1\ntotal_inactive_file 500\n',
+      'memory.stat': 'inactive_file 1\ntotal_inactive_file 400\ntotal_active_file 100\n',
     })
     expect(await taken('3:cpu:/\n4:memory:/old\n0::/\n')).toBe(1500)
   })
@@ -41,6 +44,12 @@ describe('the available memory', () => {
   it('is read at the root if a container does not see the name of its group', async () => {
     await group('.', { 'memory.current': '70', 'memory.stat': 'inactive_file 20\n' })
     expect(await taken('0::/../../docker/abc\n')).toBe(50)
+  })
+
+  it('is half of a Mac at least, whose system calls free what it uses for nothing at all', () => {
+    expect(freeOf('darwin', 1e8, 16e9)).toBe(8e9)
+    expect(freeOf('darwin', 12e9, 16e9)).toBe(12e9)
+    expect(freeOf('linux', 1e8, 16e9)).toBe(1e8)
   })
 
   it('is unknown without control groups', async () => {

@@ -98,6 +98,8 @@ export interface Outcome {
   readonly adapter?: string | null | undefined
   /** Of the answer. 499: the client left. */
   readonly status: number
+  /** Whether the client had something of the answer when it failed. */
+  readonly begun?: boolean
   /** Tokens of the prompt by their kind, cached ones included. */
   readonly textTokens?: number | undefined
   readonly imageTokens?: number | undefined
@@ -220,7 +222,7 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
           const promptTokens = row.text_tokens + imageTokens + row.audio_tokens + row.video_tokens
           pass.settle({ promptTokens, cachedTokens, generatedTokens: completionTokens, images })
           const charged = { promptTokens, imageTokens, cachedTokens, completionTokens, images }
-          cost = isCharged(row.status) ? costOf(charged, pricesOf(answered)) : 0
+          cost = isCharged(outcome) ? costOf(charged, pricesOf(answered)) : 0
           ledger.add({ ...row, cost })
           return cost
         },
@@ -266,8 +268,12 @@ export async function createAccounts(config: Pick<Config, 'accounts' | 'prices'>
   }
 }
 
-/** Answers are charged, also those that the client did not wait for. Errors are free. */
-const isCharged = (status: number): boolean => status < 300 || status === 499
+/**
+ * Answers are charged, also those that the client did not wait for. Errors are free, but not those by which a client could end
+ * every answer at its last word.
+ */
+const isCharged = ({ status, begun = false }: Outcome): boolean =>
+  status < 300 || status === 499 || (begun && status < 500)
 
 /** Ids in the order of time: the index of the ledger grows at its end. */
 const rowId = (time: number): string =>

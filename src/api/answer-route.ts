@@ -103,8 +103,8 @@ export const largeEndpoint = <Body extends z.ZodObject, Answer extends z.ZodType
     return sendLarge(reply, await protocol.pieces(parsed, work))
   })
 
-/** Sends an answer as JSON: with log probabilities it may have many megabytes. */
-function sendWhole(reply: FastifyReply, body: object): Promise<FastifyReply> | FastifyReply {
+/** Sends an answer as JSON: with log probabilities, or what it repeats of its request, it may have many megabytes. */
+export function sendWhole(reply: FastifyReply, body: object): Promise<FastifyReply> | FastifyReply {
   const pieces = jsonPieces(body)
   const { value: first = '' } = pieces.next()
   const { value: second, done } = pieces.next()
@@ -167,14 +167,15 @@ function answering<Body extends StreamableBody, Answer extends z.ZodType, Event 
     const requests = (await protocol.expand?.(parsed, work)) ?? read.requests
     if (requests !== read.requests) await meter.expect(estimateOf(requests))
 
-    const starting = startAnswers(services, model, requests, signal, (phase) => meter.running.enter(phase)).then(
-      (answer) => {
-        for (const place of answer.ignored ?? []) context.ignore(place, 'cannot be enforced')
-        const watched = watch(answer, request)
-        meter.watch(watched)
-        return watched.running
-      },
-    )
+    const starting = startAnswers(services, model, requests, signal, {
+      phase: (phase) => meter.running.enter(phase),
+      sent: (prompt) => meter.sent(prompt),
+    }).then((answer) => {
+      for (const place of answer.ignored ?? []) context.ignore(place, 'cannot be enforced')
+      const watched = watch(answer, request)
+      meter.watch(watched)
+      return watched.running
+    })
     if (!parsed.stream) {
       const answer = await starting
       const { body, timings } = await protocol.whole(answer, parsed, context, requests)

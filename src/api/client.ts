@@ -8,6 +8,10 @@ import ipaddr from 'ipaddr.js'
 export const clientOf = ({ ip, identity }: Pick<FastifyRequest, 'ip' | 'identity'>): string =>
   identity.key === null ? addressOf(ip) : `account ${identity.account}`
 
+/** Whether a proxy has passed a request on. */
+export const isForwarded = (headers: FastifyRequest['headers']): boolean =>
+  ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via'].some((name) => name in headers)
+
 /** An address as that of one client: of IPv6 its /64, which one person has whole. */
 export function addressOf(ip: string): string {
   if (!ipaddr.isValid(ip)) return ip

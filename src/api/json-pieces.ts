@@ -1,8 +1,10 @@
 /** Elements of a list that are written at once. With twenty log probabilities each they take a millisecond. */
 const atOnce = 64
+/** Characters of a text that are written at once. */
+const charactersAtOnce = 256_000
 
 /**
- * JSON in pieces: a value of many megabytes is written between the turns of others. A value without long lists is one piece.
+ * JSON in pieces: a value of many megabytes is written between the turns of others. A value without long lists and texts is one piece.
  * @param value plain data, as `JSON.stringify` takes it
  */
 export function* jsonPieces(value: object): Generator<string, void, void> {
@@ -20,7 +22,21 @@ export function* jsonPieces(value: object): Generator<string, void, void> {
 function* partsOf(value: unknown): Generator<string, void, void> {
   if (Array.isArray(value)) yield* listOf(value)
   else if (typeof value === 'object' && value !== null && !('toJSON' in value)) yield* objectOf(value)
+  else if (typeof value === 'string' && value.length > charactersAtOnce) yield* textOf(value)
   else yield JSON.stringify(value) ?? 'null'
+}
+
+function* textOf(text: string): Generator<string, void, void> {
+  yield '"'
+  for (let at = 0; at < text.length; ) {
+    // Two halves of one character stay together.
+    const isHalf = /[\ud800-\udbff]/.test(text[at + charactersAtOnce - 1] ?? '')
+    const end = at + charactersAtOnce - (isHalf ? 1 : 0)
+    yield JSON.stringify(text.slice(at, end)).slice(1, -1)
+    yield ''
+    at = end
+  }
+  yield '"'
 }
 
 function* listOf(list: readonly unknown[]): Generator<string, void, void> {

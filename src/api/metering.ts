@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Accounts, type Estimate, RateLimitError, type Reservation } from '../accounts/index.ts'
-import type { Deployments, NamedModel } from '../deployments/index.ts'
+import type { Deployments, NamedModel, PromptUsage } from '../deployments/index.ts'
+import { type SentPrompt, usageOfAll } from './answering/answer.ts'
 import type { AnswerRequest } from './answering/request.ts'
 import type { Dialect, RouteOptions } from './dialects/dialect.ts'
 import { statusOf, toOrielError } from './errors.ts'
@@ -105,6 +106,8 @@ export class Meter {
   /** As whoever runs the server sees it. */
   readonly running: RunningRequest
   #watched: WatchedAnswer | undefined
+  /** Prompts that servers elsewhere may be reading. */
+  readonly #sent = new Map<AnswerRequest, { readonly usage: PromptUsage; readonly servedBy: string }>()
   #failure: number | undefined
 
   constructor(
@@ -134,6 +137,12 @@ export class Meter {
     this.#watched = watched
   }
 
+  /** A prompt went to a server elsewhere, which may take its price even if the client leaves before it answers. */
+  sent({ request, usage, servedBy }: SentPrompt): void {
+    if (usage === null) this.#sent.delete(request)
+    else this.#sent.set(request, { usage, servedBy })
+  }
+
   /** A text of the request was embedded. @param model that did it */
   embedded(tokens: number, model: string): void {
     this.running.embeddedBy = model
@@ -151,14 +160,17 @@ export class Meter {
   /** @param status of the response; 499: the client did not wait for its end */
   settle(status: number): void {
     const { answer, tally, completionTokens: seen } = this.#watched ?? {}
-    const { usage, media } = answer ?? {}
+    const { media } = answer ?? {}
+    const sent = [...this.#sent.values()]
+    const usage = answer?.usage ?? (sent.length > 0 ? usageOfAll(sent) : undefined)
     // What an upstream says at the end is more exact than what was seen of its answers.
     const { completionTokens = seen, reasoningTokens, timings } = tally ?? {}
     const { endpoint, dialect, adapter } = this.running.asked
     const final = this.#failure ?? status
     const cost = this.#reservation.settle({
       // Another model than the one that was asked for may have answered.
-      ...{ endpoint, dialect, adapter, status: final, model: answer?.servedBy ?? this.running.embeddedBy },
+      model: answer?.servedBy ?? sent[0]?.servedBy ?? this.running.embeddedBy,
+      ...{ endpoint, dialect, adapter, status: final, begun: this.#failure !== undefined && (seen ?? 0) > 0 },
       ...(usage === undefined ? { textTokens: this.running.embeddedTokens } : promptKinds(usage)),
       ...{ completionTokens, reasoningTokens },
       ...{ mediaMs: media?.media, queueMs: timings?.queue, encodeMs: timings?.encode },

@@ -46,12 +46,13 @@ export function createServer(
   draining: AbortSignal,
   log: Logger,
 ): FastifyInstance {
-  const fail = (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+  const fail = async (error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     // Fastify would close the connection of a body that is not read to its end, and the answer could be lost.
     reply.removeHeader('connection')
     const shown = toOrielError(explainHttpError(error))
     // Unknown URLs, and what its own pages ask, say nothing about the answers of a server.
     if (request.routeOptions.config?.scope === 'inference') activity.failed(request, shown)
+    await bodies.refuse(request)
     return sendError(shown, routes.dialectOf(request), request, reply, log)
   }
   const server = Fastify({
@@ -95,7 +96,7 @@ export function createServer(
     else go()
   })
   server.addHook('onRequest', async (request, reply) => {
-    reply.raw.once('close', () => bodies.end(request))
+    reply.raw.once('close', () => void bodies.end(request))
     describeRequest(reply, request.id, routes.dialectOf(request))
     // The next request of this client then opens a connection, which may be to another server.
     if (draining.aborted) reply.raw.shouldKeepAlive = false

@@ -8,11 +8,13 @@ import {
   type Tally,
 } from '../deployments/index.ts'
 
-/** A finished answer. `length`: it was cut at `maxTokens` or at the end of the context. */
+/** A finished answer. */
 export interface Finished
-  extends Pick<Choice, 'text' | 'reasoning' | 'calls' | 'reason'>,
+  extends Pick<Choice, 'text' | 'reasoning' | 'calls'>,
     Pick<Tally, 'images' | 'videos' | 'audio'>,
     Partial<Grounding> {
+  /** `length`: it was cut at `maxTokens` or at the end of the context. `left`: the program left it before its end. */
+  reason: Choice['reason'] | 'left'
   usage: PromptUsage & Pick<Tally, 'completionTokens' | 'reasoningTokens'>
   /** In ms. */
   timings: Tally['timings'] & Answer['media']
@@ -28,6 +30,8 @@ export class Reply implements AsyncIterable<string> {
   readonly #answer: Answer
   readonly #collected = new Collected(1)
   #events: AsyncIterator<AnswerEvent> | undefined
+  /** Why the answer broke off. */
+  #failure: { error: unknown } | undefined
 
   constructor(answer: Answer) {
     this.#answer = answer
@@ -46,18 +50,28 @@ export class Reply implements AsyncIterable<string> {
   async *events(): AsyncGenerator<AnswerEvent, void, void> {
     this.#events ??= this.#answer.events[Symbol.asyncIterator]()
     const rest = { [Symbol.asyncIterator]: () => this.#events as AsyncIterator<AnswerEvent> }
-    for await (const event of rest) {
-      this.#collected.take(event)
-      yield event
+    try {
+      for await (const event of rest) {
+        this.#collected.take(event)
+        yield event
+      }
+    } catch (error) {
+      this.#failure = { error }
     }
+    // Whoever asks later must not take the beginning for the whole.
+    if (this.#failure !== undefined) throw this.#failure.error
   }
 
-  /** Waits for the end. Text that was iterated before is part of the result. */
+  /**
+   * Waits for the end. Text that was iterated before is part of the result.
+   * @throws OrielError why the answer broke off, also if that was told before
+   */
   async finish(): Promise<Finished> {
     for await (const _ of this.events());
     const { choices, tally } = this.#collected
-    const { text = '', reasoning = '', calls = [], reason = 'stop', grounding } = choices[0] ?? {}
+    const { text = '', reasoning = '', calls = [], reason: ended = 'stop', grounding } = choices[0] ?? {}
     const { completionTokens, reasoningTokens, timings: own, images, videos, audio } = tally ?? unfinished
+    const reason = tally === undefined ? 'left' : ended
     const usage = { ...this.usage, completionTokens, reasoningTokens }
     const timings = { ...own, ...this.#answer.media }
     const attachments = { ...(images && { images }), ...(videos && { videos }), ...(audio && { audio }) }

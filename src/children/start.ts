@@ -16,7 +16,8 @@ export interface ProcessOptions extends Omit<SpawnOptions, 'shell'> {
 /**
  * Starts a Node process that runs one of our own files. A `.ts` entry is loaded through tsx, a `.js` entry as it is. The
  * child does not inherit this process's Node flags, nor its keys and passwords, and is in a process group of its own: Ctrl-C at a terminal is for this
- * process, which decides when its children end. For messages in both directions, `stdio` must contain `'ipc'`.
+ * process, which decides when its children end. For messages in both directions, `stdio` must contain `'ipc'`. A start that
+ * fails for want of descriptors gives a child without `pid`, `stdio` and `send`.
  * @param entry from `programFile`
  */
 export function startProcess(entry: URL, { args = [], nodeFlags = [], ...options }: ProcessOptions): ChildProcess {
@@ -29,15 +30,22 @@ export function startProcess(entry: URL, { args = [], nodeFlags = [], ...options
     ...options,
     env,
   })
+  // Whoever has not listened yet when a start fails must not end with it.
+  child.on('error', () => {})
+  // A signal to it would go to the process group of this one.
+  if (child.pid === undefined) child.kill = () => false
   // It inherits this process's priority, but a session of its own has one too.
   const niceness = getPriority()
   if (niceness > 0 && child.pid !== undefined) lowerPriority(child.pid, niceness)
   return child
 }
 
-/** The socket of a child's `stdio` entry `'pipe'`, which the child opens as that file descriptor. */
+/**
+ * The socket of a child's `stdio` entry `'pipe'`, which the child opens as that file descriptor.
+ * @throws Error where it has none: a child that could not be started for want of descriptors has no `stdio` at all
+ */
 export function socketOf(child: ChildProcess, fd: number): Socket {
-  const socket = child.stdio[fd]
+  const socket = child.stdio?.[fd]
   if (!(socket instanceof Socket)) throw new Error(`the process has no socket ${fd}`)
   return socket
 }

@@ -15,8 +15,9 @@ export interface WireError extends Omit<ErrorDetails, 'cause'> {
 export function toWire(error: unknown, unexpected: string): WireError {
   if (!(error instanceof OrielError))
     return toWire(new OrielError('internal', unexpected, { cause: error }), unexpected)
-  const { kind, message, param, code, retryAfter, schemaFault, cause } = error
-  return { kind, message, param, code, retryAfter, schemaFault, cause: cause === undefined ? undefined : textOf(cause) }
+  const { kind, message, param, code, retryAfter, schemaFault, elsewhere, cause } = error
+  const details = { param, code, retryAfter, schemaFault, elsewhere }
+  return { kind, message, ...details, cause: cause === undefined ? undefined : textOf(cause) }
 }
 
 export function fromWire({ kind, message, ...details }: WireError): OrielError {

@@ -117,7 +117,8 @@ export async function erase(name: string, { yes, ...flags }: AccountFlags & { ye
     // The account of requests without a key has usage only.
     const isKnown = requests > 0 || (await accounts.keys.accounts()).some(({ id }) => id === name)
     if (!isKnown) throw new OrielError('not_found', `There is no account ${name}.`, { code: 'account_not_found' })
-    const parts = `${countedText(keys.length, 'key')} and the usage of ${countedText(requests, 'request')}`
+    const counted = `${countedText(keys.length, 'key')}, the usage of ${countedText(requests, 'request')}`
+    const parts = `${counted}, its limits, deployments, datasets and fine-tuning jobs`
     if (!yes && !(await confirmed(`Erase the account ${name} with ${parts}? [y/N] `))) return
     const erased = await accounts.erase(name)
     process.stdout.write(

@@ -2,8 +2,8 @@ import { z } from 'zod'
 import { ownAccount } from '../accounts/index.ts'
 import { OrielError } from '../errors.ts'
 import { configOf } from '../load-config.ts'
+import { deploymentNamed } from './deployment-names.ts'
 import { table } from './figures.ts'
-import { inAccount } from './in-account.ts'
 import { askServer, urlHere } from './server.ts'
 
 interface AdapterFlags {
@@ -47,7 +47,7 @@ export async function loadAdapter(
   deployment: string,
   given: AdapterFlags & { default?: boolean; replaceMergedAddon?: boolean },
 ): Promise<void> {
-  const { id, flags } = inAccount(deployment, given)
+  const { id, flags } = deploymentNamed(deployment, given)
   const { send } = clientOf(flags)
   const query = flags.replaceMergedAddon ? '?replaceMergedAddon=true' : ''
   const body = { model: name, deployment: id, default: flags.default }
@@ -61,7 +61,7 @@ export async function loadAdapter(
 
 /** `oriel adapters unload`: one that is not there is unloaded. @throws OrielError as `listAdapters` does */
 export async function unloadAdapter(name: string, deployment: string, given: AdapterFlags): Promise<void> {
-  const { id: on, flags } = inAccount(deployment, given)
+  const { id: on, flags } = deploymentNamed(deployment, given)
   const { send } = clientOf(flags)
   const { deployedModels } = await send('GET', '/deployedModels?pageSize=200', deployedPage)
   const id = shortOf(name)

@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { orAborted } from '../abort.ts'
 import type { Oriel } from '../app.ts'
 import type { OrielSettings } from '../config.ts'
 import { OrielError } from '../errors.ts'
@@ -57,9 +58,13 @@ export async function chooseAnswerer(flags: AnswererFlags, bytes: number): Promi
 
 /**
  * The same for several models, by their names. Those that no server has are asked in this process, as upstreams are.
- * @throws OrielError for a model that is nowhere
+ * @throws OrielError for a model that is nowhere; the reason of the signal when it aborts
  */
-export async function chooseAnswerers(flags: AnswererFlags, names: readonly string[]): Promise<Answerer[]> {
+export async function chooseAnswerers(
+  flags: AnswererFlags,
+  names: readonly string[],
+  signal: AbortSignal,
+): Promise<Answerer[]> {
   const servers: (Answerer | undefined)[] = []
   for (const model of names) servers.push(await chooseServer({ ...flags, model }, 0))
   const own = names.filter((_, index) => servers[index] === undefined).map(withOwnFile)
@@ -73,7 +78,8 @@ export async function chooseAnswerers(flags: AnswererFlags, names: readonly stri
   const oriel = own.length === 0 ? undefined : await orielWith({ ...settingsOf(flags), model: files })
   try {
     // A name that is wrong is told before anybody is asked.
-    for (const { asked } of own) await oriel?.load([asked])
+    for (const { asked } of own)
+      if (oriel !== undefined) await orAborted(oriel.load([asked]), signal, () => signal.reason)
   } catch (error) {
     await oriel?.close()
     throw error
@@ -126,16 +132,21 @@ function serverAnswerer(server: RunningServer, name: string | undefined, must: b
   const usable = server.models.filter(({ state }) => state !== 'not_pulled' && state !== 'failed')
   // Behind it is an adapter or a deployment.
   const own = name?.split('#', 1)[0]
-  const model = own === undefined ? usable[0] : usable.find(({ id, aliases }) => id === own || aliases.includes(own))
+  const model = own === undefined ? usable[0] : (usable.find(({ id }) => id === own) ?? aliased(server, own))
   if (model === undefined && must)
     throw new OrielError(
       'not_found',
       `The server at ${server.url} has no model ${name}. Its models are: ${usable.map(({ id }) => id).join(', ')}.`,
     )
   if (model === undefined) return undefined
-  const asked = name?.includes('#') ? name : model.id
+  // An alias may mean several models, of which the server tries one after the other.
+  const asked = name ?? model.id
   return { model: asked, answer: (question) => server.answer(asked, question), close: async () => {} }
 }
+
+/** The model that has this alias. Others of it may answer though that one has failed. */
+const aliased = ({ models }: RunningServer, name: string): RunningServer['models'][number] | undefined =>
+  models.find(({ aliases, state }) => aliases.includes(name) && state !== 'not_pulled')
 
 function localAnswerer(oriel: Oriel, model: string): Answerer {
   return {

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { OrielError } from '../errors.ts'
+import { OrielError, withheld } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { configOf } from '../load-config.ts'
 import { type AskFlags, chooseAnswerer, settingsOf } from './answerer.ts'
@@ -107,9 +107,12 @@ class Asker {
         signal: this.signal,
         onText: writer.text,
       })
+      // JSON says it in `finish_reason`.
+      if (answered.reason === 'content_filter' && !this.#flags.json) throw withheld()
       writer.end()
       return answered
     } catch (error) {
+      writer.breakOff()
       throw error instanceof OrielError
         ? named(
             error,

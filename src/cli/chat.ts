@@ -76,6 +76,12 @@ class Conversation {
       process.stdout.write(isEmpty ? '\nCtrl-D or /exit leaves.\n' : '\n')
       terminal.prompt()
     })
+    let hasLeft = false
+    // Ctrl-D during an answer: the loop learns of it when it takes the next line, and a closed terminal has no prompt.
+    terminal.once('close', () => {
+      hasLeft = true
+      this.#running?.abort()
+    })
     terminal.prompt()
     for await (const line of terminal) {
       if (line.trim() === '/exit' || line.trim() === '/bye' || line.trim() === '/quit') return
@@ -83,6 +89,7 @@ class Conversation {
       await this.#take(line.trim()).catch(async (error: unknown) => {
         process.stdout.write(`${await failureText(error)}\n`)
       })
+      if (hasLeft) break
       terminal.prompt()
     }
     process.stdout.write('\n')
@@ -95,7 +102,8 @@ class Conversation {
     if (command === '/clear') return this.#clear()
     if (command === '/file' && rest.length === 0)
       throw new OrielError('invalid', 'Name a file after it: /file photo.jpg')
-    const { files, question } = await read(command === '/file' ? line.slice('/file'.length).trim() : line)
+    const { files, question } =
+      command === '/file' ? await read(line.slice('/file'.length).trim(), () => true) : await read(line, isPath)
     // A path begins with a slash, too.
     if (command !== '' && command !== '/file' && files.length === 0)
       throw new OrielError('invalid', `There is no ${command}. /help lists what you can type.`)
@@ -158,13 +166,21 @@ class Conversation {
 const addedText = (files: readonly NamedFile[]): string =>
   `${files.map(({ name }) => name).join(', ')}: ask about ${files.length === 1 ? 'it' : 'them'}.\n`
 
-/** The images and the question of a line. The words between the images are the question. */
-async function read(line: string): Promise<{ files: NamedFile[]; question: string }> {
+/**
+ * Without a path or an ending, a word of a question is not taken for a file of that name; nor is what stands between words,
+ * as in red / green, taken for a folder.
+ */
+const isPath = (word: string): boolean => /[\\/.]/.test(word) && !/^[\\/.]+$/.test(word)
+
+/** The images and the question of a line. The words between the images are the question. @param mayBeFile whether a word may be one */
+async function read(
+  line: string,
+  mayBeFile: (word: string) => boolean,
+): Promise<{ files: NamedFile[]; question: string }> {
   const files: NamedFile[] = []
   let question = ''
   for (const { text, raw, space } of wordsIn(line)) {
-    // Without a path or an ending, a word of a question is not taken for a file of that name.
-    const found = /[\\/.]/.test(text) ? await filesNamed(text) : undefined
+    const found = mayBeFile(text) ? await filesNamed(text) : undefined
     if (found === undefined) question += space + raw
     else files.push(...found)
   }

@@ -10,7 +10,7 @@ const sumOf = (values: readonly number[]): number => values.reduce((sum, value) 
  */
 export function curve(values: readonly number[], columns: number, lines = 6): string {
   if (values.length === 0) return ''
-  const most = Math.max(...values, Number.MIN_VALUE)
+  const most = values.reduce((most, value) => Math.max(most, value), Number.MIN_VALUE)
   const top = most.toPrecision(3)
   const width = Math.min(values.length, Math.max(8, columns - top.length - 3))
   const means = Array.from({ length: width }, (_, at) => {

@@ -13,6 +13,8 @@ import { datasetReport, Packer, problem, problemText, reportText } from '../tuni
 import { confirmed } from './confirmed.ts'
 import { table } from './figures.ts'
 import { inAccount } from './in-account.ts'
+import { interruption } from './interruption.ts'
+import { isPassing, patiently } from './patience.ts'
 import { askServer, requestServer, urlHere } from './server.ts'
 
 export { validateDataset } from './validate-dataset.ts'
@@ -54,29 +56,44 @@ export async function createDataset(
   given: DatasetFlags & { id?: string; displayName?: string },
 ): Promise<void> {
   const { id, flags } = inAccount(given.id ?? idOf(file), given)
-  const made = await sendDataset(file, { ...flags, id })
+  const made = await sendDataset(file, { ...flags, id }, interruption())
   if (flags.json) return void process.stdout.write(`${JSON.stringify(made, null, 2)}\n`)
   process.stdout.write(
     `The dataset ${shortOf(made.name)} is ready: ${made.report === null ? '' : reportText(made.report)}.\n`,
   )
 }
 
-/** Sends a dataset with its pictures, and waits until its lines are checked. @throws OrielError as `createDataset` does */
+/**
+ * Sends a dataset with its pictures, and waits until its lines are checked. Nothing of it is kept there if the signal aborts.
+ * @throws OrielError as `createDataset` does
+ */
 export async function sendDataset(
   file: string,
   flags: Omit<DatasetFlags, 'json'> & { id: string; displayName?: string },
+  signal: AbortSignal,
 ): Promise<Shown> {
   await needFile(file)
   const { url, send, one } = clientOf(flags)
   const { id } = flags
   const displayName = flags.displayName ?? path.basename(file).slice(0, 63)
+  signal.throwIfAborted()
   await send('POST', one(), dataset, { datasetId: id, dataset: { displayName, userUploaded: {} } })
   const packer = new Packer(file, configOf({}))
+  let isSent = false
   try {
-    const response = await requestServer('POST', url, one(`${id}:upload`), formOf(path.basename(file), packer.lines()))
+    const form = formOf(path.basename(file), packer.lines())
+    const response = await requestServer('POST', url, one(`${id}:upload`), { ...form, signal })
     sent.parse(await response.json())
-    return await checked(send, one(id))
+    isSent = true
+    return await checked(send, one(id), signal)
   } catch (error) {
+    // It is all there, and may be ready when somebody answers again.
+    if (isSent && isPassing(error))
+      throw new OrielError(
+        error.kind,
+        `${error.message} All of ${file} was sent: \`oriel dataset show ${id}\` says later whether it can be used.`,
+        { cause: error.cause },
+      )
     // What cannot be used here is not kept there.
     await send('DELETE', one(id), nothing).catch(() => {})
     throw error
@@ -129,25 +146,30 @@ export async function showDataset(name: string, given: DatasetFlags): Promise<vo
 /** `oriel dataset download`. @throws OrielError as `createDataset` does */
 export async function downloadDataset(name: string, given: DatasetFlags & { output?: string }): Promise<void> {
   const { id, flags } = inAccount(name, given)
-  const { send, one } = clientOf(flags)
+  const { url, send, one } = clientOf(flags)
+  const signal = interruption()
   const { filenameToSignedUrls } = await send('GET', one(`${id}:getDownloadEndpoint`), endpoint)
   const [[file, where] = ['', '']] = Object.entries(filenameToSignedUrls)
   const { pathname, search } = new URL(where)
-  const { body } = await requestServer('GET', where, `${pathname}${search}`)
+  // The key is for the server that was named, whatever address it gives itself.
+  const { body } = await requestServer('GET', url, `${pathname}${search}`, { signal })
   if (body === null) throw new OrielError('internal', 'The server sent no file.')
   const bytes = Readable.fromWeb(body)
-  if (flags.output === '-') return pipeline(bytes, process.stdout, { end: false })
+  if (flags.output === '-')
+    return pipeline(bytes, process.stdout, { end: false, signal }).catch((error: unknown) => {
+      throw signal.aborted ? signal.reason : error
+    })
   // The name is the server's: it stays in this folder.
   const target = flags.output ?? path.basename(file)
   const partial = `${target}.${process.pid}.part`
   try {
-    await pipeline(bytes, createWriteStream(partial))
+    await pipeline(bytes, createWriteStream(partial), { signal })
     if (flags.output === undefined && (await isThere(target)))
       throw new OrielError('conflict', `${target} exists. Name another file with --output.`)
     await rename(partial, target)
   } catch (error) {
     await rm(partial, { force: true })
-    throw error
+    throw signal.aborted ? signal.reason : error
   }
   process.stdout.write(`${target} was written.\n`)
 }
@@ -195,9 +217,12 @@ function clientOf({ server, account = ownAccount }: DatasetFlags) {
 type Send = ReturnType<typeof clientOf>['send']
 
 /** A large dataset is checked for longer than a request waits. @throws OrielError why it cannot be used */
-async function checked(send: Send, where: string): Promise<Shown> {
+async function checked(send: Send, where: string, signal: AbortSignal): Promise<Shown> {
   for (;;) {
-    const shown = await send('GET', where, dataset)
+    const shown = await patiently(() => {
+      signal.throwIfAborted()
+      return send('GET', where, dataset)
+    })
     if (shown.state === 'READY') return shown
     if (shown.status.code !== 'OK') throw new OrielError('invalid', shown.status.message, { code: 'invalid_dataset' })
     await pause(pollMs)

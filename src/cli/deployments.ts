@@ -3,8 +3,8 @@ import { z } from 'zod'
 import { ownAccount } from '../accounts/index.ts'
 import { OrielError } from '../errors.ts'
 import { configOf } from '../load-config.ts'
+import { deploymentNamed, idOfModel } from './deployment-names.ts'
 import { table } from './figures.ts'
-import { inAccount } from './in-account.ts'
 import { askServer, urlHere } from './server.ts'
 
 export interface DeploymentFlags {
@@ -50,7 +50,7 @@ const pollMs = 300
  * @throws OrielError with one sentence for the person
  */
 export async function deploy(model: string, flags: DeployFlags): Promise<void> {
-  const { deploymentId = idOf(model), validateOnly } = flags
+  const { deploymentId = idOfModel(model), validateOnly } = flags
   const { send, one } = clientOf(flags)
   const body = {
     baseModel: model,
@@ -76,7 +76,7 @@ export async function deploy(model: string, flags: DeployFlags): Promise<void> {
     const made = await send('POST', one(undefined, query), deployment, body)
     return tell(validateOnly ? made : await settled(made, flags), flags, validateOnly ? 'would be made' : 'was made')
   }
-  const wasDeleted = before.state === 'DELETED' || before.state === 'DELETING'
+  const wasDeleted = isDeleted(before)
   if (wasDeleted) await send('POST', one(`${deploymentId}:undelete`), deployment, {})
   const changed = await send('PATCH', one(deploymentId), deployment, body)
   tell(await settled(changed, flags), flags, wasDeleted ? 'was restored' : 'is as you want it')
@@ -84,7 +84,7 @@ export async function deploy(model: string, flags: DeployFlags): Promise<void> {
 
 /** `oriel scale`. @throws OrielError as `deploy` does */
 export async function scale(name: string, replicaCount: number, given: DeploymentFlags): Promise<void> {
-  const { id, flags } = inAccount(name, given)
+  const { id, flags } = deploymentNamed(name, given)
   const { send, one } = clientOf(flags)
   await send('PATCH', one(`${id}:scale`), nothing, { replicaCount })
   const shown = await settled(await send('GET', one(id), deployment), flags)
@@ -120,7 +120,7 @@ export async function listDeployments(flags: DeploymentFlags & { showDeleted?: b
 
 /** `oriel deployments get`. @throws OrielError as `deploy` does */
 export async function showDeployment(name: string, given: DeploymentFlags): Promise<void> {
-  const { id, flags } = inAccount(name, given)
+  const { id, flags } = deploymentNamed(name, given)
   const { send, one } = clientOf(flags)
   const shown = await send('GET', one(id), z.looseObject(deployment.shape))
   process.stdout.write(flags.json ? `${JSON.stringify(shown, null, 2)}\n` : table(rowsOf(shown)))
@@ -131,7 +131,7 @@ export async function deleteDeployment(
   name: string,
   given: DeploymentFlags & { hard?: boolean; ignoreChecks?: boolean },
 ): Promise<void> {
-  const { id, flags } = inAccount(name, given)
+  const { id, flags } = deploymentNamed(name, given)
   const { send, one } = clientOf(flags)
   const query = new URLSearchParams({
     hard: String(flags.hard ?? false),
@@ -148,7 +148,7 @@ export async function deleteDeployment(
 
 /** `oriel deployments undelete`. @throws OrielError as `deploy` does */
 export async function undeleteDeployment(name: string, given: DeploymentFlags): Promise<void> {
-  const { id, flags } = inAccount(name, given)
+  const { id, flags } = deploymentNamed(name, given)
   const { send, one } = clientOf(flags)
   const restored = await send('POST', one(`${id}:undelete`), deployment, {})
   tell(await settled(restored, flags), flags, 'was restored')
@@ -181,17 +181,21 @@ const found = <T>(asking: Promise<T>): Promise<T | undefined> =>
     throw error
   })
 
-/** With `--wait`, when its replicas are ready. @throws OrielError that they cannot be */
+/** With `--wait`, when its replicas are ready. @throws OrielError that they cannot be, or will not: somebody has deleted it */
 async function settled(shown: Shown, flags: DeploymentFlags): Promise<Shown> {
   const { send, one } = clientOf(flags)
   let last = shown
   while (flags.wait && last.state !== 'READY') {
     if (last.state === 'FAILED') throw new OrielError('precondition_failed', last.status.message)
+    if (isDeleted(last)) throw new OrielError('not_found', `The deployment ${shortOf(last.name)} was deleted.`)
     await pause(pollMs)
     last = await send('GET', one(shortOf(last.name)), deployment)
   }
   return last
 }
+
+/** It can be restored for some days, in which nothing else becomes of it. */
+const isDeleted = ({ state }: Shown): boolean => state === 'DELETED' || state === 'DELETING'
 
 function tell(shown: Shown, { json }: DeploymentFlags, what: string): void {
   if (json) return void process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`)
@@ -213,12 +217,3 @@ const rowsOf = (shown: Shown): string[][] =>
 
 /** `eyes` of `accounts/acme/deployments/eyes`. */
 const shortOf = (name: string): string => name.replace(/^accounts\/[^/]+\/deployments\//, '')
-
-/** A model's deployment has the name of the model, if it has no other: the same command twice means the same one. */
-const idOf = (model: string): string =>
-  model
-    .replace(/^accounts\/[^/]+\/models\//, '')
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .slice(0, 63)
-    .replace(/^-|-$/g, '')

@@ -43,7 +43,7 @@ export async function evaluateModels(file: string, { model: names, score, json, 
   const judges = scores.flatMap((one) => (one.kind === 'judge' ? one.model : []))
   const all = [...new Set([...names, ...judges])]
   const signal = interruption()
-  const answerers = await chooseAnswerers(flags, all)
+  const answerers = await chooseAnswerers(flags, all, signal)
   const asked = new Map(all.map((name, index) => [name, askedModel(name, answerers[index], flags, signal)]))
   const find = (name: string): AskedModel => asked.get(name) ?? missing(name)
   const models = [...new Set(names)].map(find)

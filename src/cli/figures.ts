@@ -38,7 +38,8 @@ export const momentText = (time: number): string => `${dayText(time)} ${new Date
  */
 export function table(cells: readonly (readonly string[])[], figuresFrom = Number.POSITIVE_INFINITY): string {
   const rows = cells.map((row) => row.map((cell) => cell.replaceAll(/\p{Cc}/gu, ' ')))
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []
+  const widths =
+    rows[0]?.map((_, column) => rows.reduce((most, row) => Math.max(most, row[column]?.length ?? 0), 0)) ?? []
   const lines = rows.map((row) =>
     row
       .map((cell, column) => {

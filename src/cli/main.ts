@@ -16,10 +16,17 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 process.on('uncaughtException', (error) => void fail(error))
 
 async function fail(error: unknown): Promise<never> {
-  if (error instanceof OrielError && error.kind === 'cancelled' && error.code === 'interrupted')
-    process.exit(interrupted)
+  if (error instanceof OrielError && error.kind === 'cancelled' && error.code === 'interrupted') return end(interrupted)
   process.stderr.write(`oriel: ${await failureText(error)}\n`)
-  process.exit(1)
+  return end(1)
+}
+
+/** Exits when all that was written has been taken: the reader of a pipe may be slower. */
+async function end(code: number): Promise<never> {
+  await Promise.all(
+    [process.stdout, process.stderr].map((output) => new Promise<void>((resolve) => output.write('', () => resolve()))),
+  )
+  process.exit(code)
 }
 
 // With less than this, Node dies before it can throw an error.

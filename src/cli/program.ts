@@ -56,6 +56,9 @@ const asking = (command: Command): Command =>
     .option('--schema <file>', 'a JSON Schema that the answer must match')
     .addOption(new Option('--json', 'print JSON: the answer, its tokens and times; with --each one line for each file'))
 
+/** What a line without the name of a command means, also one with a name that does not exist. */
+const defaultCommand = 'serve'
+
 /** The commands of `oriel`. Each loads its code when it is called. */
 export function createProgram(): Command {
   const program = new Command('oriel')
@@ -71,7 +74,7 @@ export function createProgram(): Command {
     })
 
   program
-    .command('serve', { isDefault: true })
+    .command(defaultCommand, { isDefault: true })
     .description('start the HTTP server')
     .option('--model <name...>', 'models to load at the start; other models are loaded when a request names them')
     .addOption(projector)
@@ -254,7 +257,12 @@ export function createProgram(): Command {
     })
 
   for (const command of withNested(program))
-    command.configureOutput({ outputError: (text, write) => write(`oriel: ${complaint(text, command)}\n`) })
+    command.configureOutput({
+      outputError: (text, write) => {
+        const stray = command.name() === defaultCommand ? strayWord(program, command) : undefined
+        write(`oriel: ${stray === undefined ? complaint(text, command) : otherwise(stray, program).message}\n`)
+      },
+    })
   return program
 }
 
@@ -263,6 +271,12 @@ const withNested = (command: Command): Command[] => [command, ...command.command
 /** What a person writes for a command, without `oriel`. */
 const wordsOf = (command: Command): string[] =>
   command.parent === null ? [] : [...wordsOf(command.parent), command.name()]
+
+/** A word that should have been the name of a command. Its flags belong to that, and those of `serve` are not meant. */
+const strayWord = (program: Command, serve: Command): string | undefined =>
+  [program.args[0], serve.args[0]].find(
+    (word) => word !== undefined && word !== defaultCommand && !word.startsWith('-'),
+  )
 
 /** What commander says about the words of a command, as sentences with a cure. */
 function complaint(text: string, command: Command): string {

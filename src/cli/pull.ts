@@ -3,30 +3,37 @@ import { bytesText } from '../sizes.ts'
 import { PullProgress } from './pull-progress.ts'
 import { type Flags, libraryOf } from './settings.ts'
 
-/** `oriel pull`: downloads a model. @throws OrielError with one sentence for the person */
+const stops = ['SIGINT', 'SIGTERM'] as const
+
+/**
+ * `oriel pull`: downloads a model.
+ * @param report says what came of it
+ * @throws OrielError with one sentence for the person
+ */
 export async function pullModel(
   name: string,
   { anyway = false, ...flags }: Flags & { anyway?: boolean },
+  report: NodeJS.WritableStream = process.stdout,
 ): Promise<{ id: string }> {
   const library = libraryOf(flags)
   const stop = new AbortController()
-  process.once('SIGINT', () => stop.abort())
-  process.once('SIGTERM', () => stop.abort())
+  const abort = (): void => stop.abort()
+  for (const signal of stops) process.once(signal, abort)
   const progress = new PullProgress(process.stderr)
   try {
     const card = await library.pull(name, { anyway, signal: stop.signal, onEvent: (event) => progress.show(event) })
     progress.end()
     if ('unusable' in card) {
-      process.stdout.write(adapterText(card))
+      report.write(adapterText(card))
       return { id: card.id }
     }
     const known = card.aliases.includes(name) ? name : card.id
-    process.stdout.write(
-      `${card.id} is ready (${bytesText(card.bytes)}). Serve it with: oriel serve --model ${known}\n`,
-    )
+    report.write(`${card.id} is ready (${bytesText(card.bytes)}). Serve it with: oriel serve --model ${known}\n`)
     return { id: card.id }
   } finally {
     progress.end()
+    // What `oriel run` does after the download is stopped in another way.
+    for (const signal of stops) process.removeListener(signal, abort)
   }
 }
 

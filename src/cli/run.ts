@@ -23,11 +23,18 @@ export async function run(
     if (!(error instanceof NotPulled) && !canBePulled(name, library)) throw error
     if (!yes && !(await confirmed(`${name} is not on this machine. Download it${size}? [y/N] `))) return undefined
     // What names it for a download may be a URL or a file of a repository: that is not its name here.
-    const { id } = await pullModel(name, flags)
+    const { id } = await pullModel(name, flags, process.stderr).catch(endAsAsking)
     return { id, isPulled: true }
   })
   if (card === undefined) return
   await ask(words, { ...flags, model: name.endsWith('.gguf') && !('isPulled' in card) ? name : card.id })
+}
+
+/** Ctrl-C ends it as it ends the answer. What is kept of the download is said before. */
+function endAsAsking(error: unknown): never {
+  if (!(error instanceof OrielError) || error.kind !== 'cancelled') throw error
+  process.stderr.write(`oriel: ${error.message}\n`)
+  throw new OrielError('cancelled', error.message, { code: 'interrupted', cause: error })
 }
 
 /** Whether it is a repository or a URL, or a model of the catalogue in one of its forms. */

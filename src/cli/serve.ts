@@ -57,7 +57,11 @@ export async function serve(flags: ServeFlags): Promise<void> {
   if (hasFile) {
     process.on('SIGHUP', () => void reload(oriel))
     // Whoever read them may be gone, and a server goes on.
-    for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
+    for (const output of [process.stdout, process.stderr]) {
+      // Another command ends when its reader has gone.
+      output.removeAllListeners('error')
+      output.on('error', () => {})
+    }
   }
 
   // Each report lists the models: it is only worth it for a person who reads it.

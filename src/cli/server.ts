@@ -1,5 +1,4 @@
-import { createInterface } from 'node:readline'
-import { Readable } from 'node:stream'
+import { EventSourceParserStream } from 'eventsource-parser/stream'
 import { z } from 'zod'
 import type { Message } from '../app.ts'
 import type { Config } from '../config.ts'
@@ -68,7 +67,10 @@ export async function askServer<Schema extends z.ZodType>(
   const signal = AbortSignal.timeout(namedTimeout)
   const sent = body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }
   const response = await requestServer(method, url, path, { signal, ...sent })
-  const answer = schema.safeParse(parseJson(await response.text().catch(() => '')))
+  const text = await response.text().catch((cause: unknown) => {
+    throw unreachable(originOf(url), cause)
+  })
+  const answer = schema.safeParse(parseJson(text))
   if (!answer.success) throw notOriel(originOf(url))
   return answer.data
 }
@@ -89,7 +91,9 @@ export async function requestServer(
   })
   if (response.ok) return response
   const answered = parseJson(await response.text().catch(() => ''))
-  throw errorSchema.safeParse(answered).success ? errorIn(answered, kindOf(response)) : notOriel(origin)
+  if (errorSchema.safeParse(answered).success) throw errorIn(answered, kindOf(response))
+  // A proxy says in words of its own that it does not reach the server.
+  throw response.status < 500 ? notOriel(origin) : unreachable(origin)
 }
 
 /** Keys of servers that this process runs itself, by their URLs. */
@@ -113,7 +117,7 @@ function originOf(url: string): string {
 
 const notOriel = (url: string): OrielError => new OrielError('invalid', `${url} is not a server of Oriel.`)
 
-const unreachable = (url: string, cause: unknown): OrielError =>
+const unreachable = (url: string, cause?: unknown): OrielError =>
   new OrielError('timeout', `No server answers at ${url}.`, { code: 'no_server', cause })
 
 async function find(url: string, timeoutMs: number): Promise<RunningServer | undefined> {
@@ -186,9 +190,10 @@ async function answer(
     timings: { firstText: 0, total: 0 },
   }
   try {
-    for await (const line of createInterface({ input: Readable.fromWeb(response.body), crlfDelay: Infinity })) {
-      if (!line.startsWith('data: {')) continue
-      const chunk = chunkSchema.parse(JSON.parse(line.slice('data: '.length)))
+    const events = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream())
+    for await (const { data } of events) {
+      if (!data.startsWith('{')) continue
+      const chunk = chunkSchema.parse(JSON.parse(data))
       if (chunk.error !== undefined) throw errorIn(chunk, 'engine_failed')
       for (const { delta, finish_reason } of chunk.choices) {
         answered.timings.firstText ||= delta.content || delta.reasoning_content ? performance.now() - start : 0

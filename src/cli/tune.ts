@@ -11,6 +11,7 @@ import { curve } from './curve.ts'
 import { idOf, sendDataset } from './datasets.ts'
 import { countedText, durationText } from './figures.ts'
 import { interruption } from './interruption.ts'
+import { isPassing, patiently } from './patience.ts'
 import { askServer, noteOwnKey, requestServer, serverAt, serverHere, urlHere } from './server.ts'
 import { lossText, TuneProgressLine } from './tune-progress.ts'
 
@@ -50,6 +51,7 @@ const job = z.object({
     steps: z.number().optional(),
     loss: z.number().optional(),
     evaluationLoss: z.number().optional(),
+    bestStep: z.number().optional(),
     inputTokens: z.number(),
     secondsLeft: z.number().optional(),
     totalInputRequests: z.number(),
@@ -64,8 +66,11 @@ const nothing = z.object({})
 /** Between two questions how far it is, in ms. */
 const pollMs = 400
 
-/** Datasets that were sent by this command alone, and are removed when they are of no more use. */
-const ownDataset = 'tune-'
+/** What stops it with a checkpoint: Ctrl-C, the end of the machine or of the service, and that of the terminal. */
+const stops = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/** A dataset that was sent by this command alone, and is removed when it is of no more use. @param random the end of the job's id */
+const ownDataset = (random: string, kind: '' | '-eval' = ''): string => `tune-${random}${kind}`
 
 /**
  * `oriel tune`: trains an adapter, on the server that runs here or in this process. Ctrl-C stops it with a checkpoint.
@@ -74,16 +79,20 @@ const ownDataset = 'tune-'
 export async function tune(file: string | undefined, flags: TuneFlags): Promise<void> {
   if ((file === undefined) === (flags.resume === undefined))
     throw new OrielError('invalid', 'Name a dataset (oriel tune data.jsonl), or a job to go on with (--resume <job>).')
+  const interrupted = interruption(stops)
   const server = await serverFor(flags)
   const client = clientOf(server.url, flags.account ?? ownAccount)
   try {
     const began = performance.now()
-    const id = flags.resume ?? (await begin(file ?? '', flags, client))
-    if (flags.resume !== undefined) await client.send('POST', `${client.jobs}/${id}:resume`, job, {})
-    const done = await follow(id, client)
+    const id = flags.resume ?? (await begin(file ?? '', flags, client, interrupted))
+    if (flags.resume !== undefined) await resume(id, client)
+    // Who must end this process by force needs it to go on.
+    else process.stderr.write(`The job is ${id}.\n`)
+    const goOn = `oriel tune --resume ${id}${flagsText({ account: flags.account, ...placeOf(flags) })}`
+    const done = await follow(id, client, { interrupted, goOn })
     await tell(done, client, { seconds: (performance.now() - began) / 1000, flags })
     for (const name of [done.dataset, done.evaluationDataset ?? ''])
-      if (shortOf(name).startsWith(ownDataset))
+      if (isOwnDataset(shortOf(name), id))
         await client.send('DELETE', `${client.base}/datasets/${shortOf(name)}`, nothing).catch(() => {})
   } finally {
     await server.close()
@@ -102,7 +111,7 @@ function clientOf(url: string, account: string) {
 }
 
 /** @returns the id of the job */
-async function begin(file: string, flags: TuneFlags, client: Client): Promise<string> {
+async function begin(file: string, flags: TuneFlags, client: Client, signal: AbortSignal): Promise<string> {
   if ((flags.base === undefined) === (flags.warmStart === undefined))
     throw new OrielError(
       'invalid',
@@ -115,23 +124,27 @@ async function begin(file: string, flags: TuneFlags, client: Client): Promise<st
     .replace(/[^a-z0-9]+/g, '-')
     .slice(0, 50)}-${random}`
   const { url: server, account } = client
-  const send = (from: string, name: string) => sendDataset(from, { id: `${ownDataset}${name}`, server, account })
-  const dataset = await send(file, random)
-  const evaluation = flags.evaluation === undefined ? undefined : await send(flags.evaluation, `${random}-eval`)
-  const body = {
-    dataset: dataset.name,
-    evaluationDataset: evaluation?.name,
-    evalAutoCarveout: flags.carveOut,
-    ...{ baseModel: flags.base, warmStartFrom: flags.warmStart, outputModel: output, trainer: flags.trainer },
-    ...{ epochs: flags.epochs, learningRate: flags.learningRate, loraRank: flags.rank, earlyStop: flags.earlyStop },
-    trainProjector: flags.projector,
-    ...{ batchSizeSamples: flags.batch, maxContextLength: flags.maxContextLength },
+  const sent: string[] = []
+  const send = async (from: string, dataset: string): Promise<string> => {
+    const { name } = await sendDataset(from, { id: dataset, server, account }, signal)
+    sent.push(name)
+    return name
   }
   try {
-    await client.send('POST', `${client.jobs}?supervisedFineTuningJobId=${id}`, job, body)
+    const dataset = await send(file, ownDataset(random))
+    const evaluationDataset =
+      flags.evaluation === undefined ? undefined : await send(flags.evaluation, ownDataset(random, '-eval'))
+    signal.throwIfAborted()
+    await client.send('POST', `${client.jobs}?supervisedFineTuningJobId=${id}`, job, {
+      ...{ dataset, evaluationDataset, evalAutoCarveout: flags.carveOut },
+      ...{ baseModel: flags.base, warmStartFrom: flags.warmStart, outputModel: output, trainer: flags.trainer },
+      ...{ epochs: flags.epochs, learningRate: flags.learningRate, loraRank: flags.rank, earlyStop: flags.earlyStop },
+      trainProjector: flags.projector,
+      ...{ batchSizeSamples: flags.batch, maxContextLength: flags.maxContextLength },
+    })
   } catch (error) {
-    for (const name of [dataset.name, evaluation?.name ?? ''])
-      if (name !== '') await client.send('DELETE', `${client.base}/datasets/${shortOf(name)}`, nothing).catch(() => {})
+    for (const name of sent)
+      await client.send('DELETE', `${client.base}/datasets/${shortOf(name)}`, nothing).catch(() => {})
     if (error instanceof OrielError && error.code === 'model_exists')
       throw new OrielError('conflict', `${error.message} Name the adapter with --name.`)
     throw error
@@ -139,21 +152,57 @@ async function begin(file: string, flags: TuneFlags, client: Client): Promise<st
   return id
 }
 
-/** Waits for the end of a job. @throws OrielError why it failed; that it was stopped, with the way to go on */
-async function follow(id: string, client: Client): Promise<Job> {
+/** Lets a job go on. One that goes on already, or has come to its end, is only followed. */
+async function resume(id: string, client: Client): Promise<void> {
+  await client.send('POST', `${client.jobs}/${id}:resume`, job, {}).catch((error: unknown) => {
+    if (!(error instanceof OrielError && error.code === 'wrong_job_state')) throw error
+  })
+}
+
+/** Where a job is, and later its adapter: another command that is to find it needs these flags, too. */
+const placeOf = ({ server, local, modelsDir }: TuneFlags) => ({ server, local, 'models-dir': modelsDir?.[0] })
+
+/** Flags as a person writes them behind a command. */
+const flagsText = (flags: Readonly<Record<string, string | boolean | undefined>>): string =>
+  Object.entries(flags)
+    .flatMap(([name, value]) => {
+      if (value === undefined || value === false) return []
+      if (value === true) return ` --${name}`
+      return ` --${name} ${/^[\w./:@-]+$/.test(value) ? value : JSON.stringify(value)}`
+    })
+    .join('')
+
+/**
+ * Waits for the end of a job.
+ * @param goOn the command with which a person lets it go on
+ * @throws OrielError why it failed; that it was stopped, with the way to go on
+ */
+async function follow(
+  id: string,
+  client: Client,
+  { interrupted, goOn }: { interrupted: AbortSignal; goOn: string },
+): Promise<Job> {
   const progress = new TuneProgressLine(process.stderr)
-  const interrupted = interruption()
   const where = `${client.jobs}/${id}`
   let pausing: Promise<unknown> = Promise.resolve()
   const removeListener = onAbort(interrupted, () => {
+    // A terminal that is gone must not keep it from its checkpoint.
+    process.stderr.on('error', () => {})
     progress.end()
     process.stderr.write('It stops, and keeps a checkpoint.\n')
-    pausing = client.send('POST', `${where}:pause`, job, {}).catch(() => {})
+    pausing = patiently(() => client.send('POST', `${where}:pause`, job, {})).catch(() => {})
   })
   try {
     for (;;) {
       await pausing
-      const now = await client.send('GET', where, job)
+      const now = await patiently(() => client.send('GET', where, job), interrupted.aborted ? { waitMs: 0 } : {}).catch(
+        (error: unknown) => {
+          if (!isPassing(error)) throw error
+          throw new OrielError(error.kind, `${error.message} Go on later with: ${goOn}`, {
+            cause: error.cause,
+          })
+        },
+      )
       switch (now.state) {
         case 'JOB_STATE_COMPLETED':
         case 'JOB_STATE_EARLY_STOPPED':
@@ -163,9 +212,7 @@ async function follow(id: string, client: Client): Promise<Job> {
         case 'JOB_STATE_PAUSED':
         case 'JOB_STATE_CANCELLED':
           progress.end()
-          process.stderr.write(
-            `The job was stopped at step ${now.jobProgress.step}. Go on with: oriel tune --resume ${id}\n`,
-          )
+          process.stderr.write(`The job was stopped at step ${now.jobProgress.step}. Go on with: ${goOn}\n`)
           throw new OrielError('cancelled', 'Stopped.', { code: 'interrupted' })
       }
       if (!interrupted.aborted) progress.show({ state: now.state, ...now.jobProgress })
@@ -196,6 +243,9 @@ async function tell(
   process.stdout.write(`${curve(losses, process.stdout.columns || 80)}`)
   const facts = [
     countedText(progress.step, 'step'),
+    ...(progress.bestStep === undefined || progress.bestStep === progress.step
+      ? []
+      : [`the best after ${progress.bestStep}`]),
     ...(progress.loss === undefined ? [] : [`loss ${lossText(progress.loss)}`]),
     ...(progress.evaluationLoss === undefined ? [] : [`evaluation loss ${lossText(progress.evaluationLoss)}`]),
     durationText(seconds),
@@ -207,7 +257,8 @@ async function tell(
   const early =
     done.state === 'JOB_STATE_EARLY_STOPPED' ? ' It was stopped early: the evaluation loss fell no more.' : ''
   process.stdout.write(`The adapter ${output} is ready: ${facts.join(', ')}.${early}${cut}\n`)
-  process.stdout.write(`Ask it: oriel ask --model ${model} photo.jpg "What is in this image?"\n`)
+  const ask = `oriel ask --model ${model}${flagsText(placeOf(flags))}`
+  process.stdout.write(`Ask it: ${ask} photo.jpg "What is in this image?"\n`)
 }
 
 /** Of each step. */
@@ -219,6 +270,12 @@ async function lossesOf(url: string | undefined, { url: server }: Client): Promi
     const { data } = happened.safeParse(parseJson(line))
     return data?.type === 'step' ? [data.loss] : []
   })
+}
+
+/** Whether `begin` has sent it for this job: a person may have given a dataset of theirs such a name. */
+function isOwnDataset(dataset: string, job: string): boolean {
+  const [, random] = /-([0-9a-f]{8})$/.exec(job) ?? []
+  return random !== undefined && [ownDataset(random), ownDataset(random, '-eval')].includes(dataset)
 }
 
 const shortOf = (name: string): string => name.replace(/^accounts\/[^/]+\/[^/]+\//, '')

@@ -15,6 +15,7 @@ import {
   reportText,
 } from '../tuning/index.ts'
 import { countedText, tokensText } from './figures.ts'
+import { interruption } from './interruption.ts'
 import { libraryOf } from './settings.ts'
 
 interface ValidateFlags {
@@ -31,12 +32,13 @@ export async function validateDataset(file: string, flags: ValidateFlags): Promi
   if (!(await stat(file).catch(() => undefined))?.isFile())
     throw new OrielError('not_found', `There is no file ${file}.`, { code: 'file_not_found' })
   const config = configOf({})
+  const signal = interruption()
   const packer = new Packer(file, config)
   try {
     const pack = (json: unknown) => packer.pack(json)
-    const found = await checkFile(file, exampleLimits(config), { pack })
+    const found = await checkFile(file, exampleLimits(config), { pack, onProgress: () => signal.throwIfAborted() })
     const isRight = found.problems.length === 0
-    const tokens = isRight && flags.base !== undefined ? await tokensOf(file, flags.base, flags, packer) : null
+    const tokens = isRight && flags.base !== undefined ? await tokensOf(file, flags.base, flags, packer, signal) : null
     if (!isRight) process.exitCode = 1
     if (flags.json) return void process.stdout.write(`${JSON.stringify({ ...found, tokens }, null, 2)}\n`)
     process.stdout.write(`${file}: ${reportText(found.report)}.\n`)
@@ -44,12 +46,20 @@ export async function validateDataset(file: string, flags: ValidateFlags): Promi
     const more = found.invalid - found.problems.length
     if (more > 0) process.stderr.write(`And ${countedText(more, 'more line')}.\n`)
     if (tokens !== null) process.stdout.write(tokensSentence(tokens))
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
   } finally {
     await packer.close()
   }
 }
 
-async function tokensOf(file: string, base: string, { maxContextLength }: ValidateFlags, packer: Packer) {
+async function tokensOf(
+  file: string,
+  base: string,
+  { maxContextLength }: ValidateFlags,
+  packer: Packer,
+  signal: AbortSignal,
+) {
   const config = configOf({})
   const card = await libraryOf({}).find(base)
   // As a job that says nothing else has it.
@@ -62,7 +72,7 @@ async function tokensOf(file: string, base: string, { maxContextLength }: Valida
       ...{ memoryBytes: availableMemory(), threads: availableProcessors() },
     },
     log: createWarner((sentence) => process.stderr.write(`${sentence}\n`)),
-    signal: new AbortController().signal,
+    signal,
     onShare: () => {},
   })
   const { tokens, learnedTokens, imageTokens, truncated, dropped } = counts

@@ -4,7 +4,8 @@ import { InvalidArgumentError } from 'commander'
 
 export const wholeNumber = (least: number, most: number, message: string) => (text: string) => {
   const value = Number(text)
-  if (!Number.isInteger(value) || value < least || value > most) throw new InvalidArgumentError(message)
+  // Number('') is 0: a variable of a shell that is not set would mean none.
+  if (!/^\d+$/.test(text) || value < least || value > most) throw new InvalidArgumentError(message)
   return value
 }
 

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { escapePath, glob, isDynamicPattern } from 'tinyglobby'
+import { convertPathToPattern, glob, isDynamicPattern } from 'tinyglobby'
 import { OrielError } from '../errors.ts'
 import { kindOfName } from '../file-names.ts'
 
@@ -36,6 +36,11 @@ export async function sortWords(
   const questions: string[] = []
   const takeStdin = async (): Promise<void> => {
     const bytes = await buffer(stdin)
+    // Who wrote `-` meant something: without it the model would answer about a picture that it never got.
+    if (bytes.length === 0 && words.includes('-'))
+      throw new OrielError('unreadable_media', 'The word - means what stdin has, and stdin is empty.', {
+        code: 'empty_file',
+      })
     if (bytes.length === 0) return
     if (isText(bytes)) questions.push(bytes.toString('utf8').trim())
     else files.push({ name: 'stdin', content: bytes })
@@ -45,7 +50,8 @@ export async function sortWords(
     else {
       const found = await filesNamed(word)
       if (found === undefined) questions.push(word)
-      else files.push(...found)
+      // A folder may have more than can be the arguments of one call.
+      else for (const file of found) files.push(file)
     }
   }
   if (questions.length === 0 && !stdin.isTTY && !words.includes('-')) await takeStdin()
@@ -60,11 +66,12 @@ export async function filesNamed(word: string): Promise<NamedFile[] | undefined>
   if (/^(https?:\/\/|data:)\S+$/i.test(word)) return [{ name: word.slice(0, 200), content: word }]
   const file = /^file:\/\//i.test(word) ? pathOf(word) : word
   const found = await stat(file).catch(() => null)
-  if (found?.isDirectory()) return within(word, `${escapePath(file.replace(/[\\/]+$/, ''))}/*`)
+  if (found?.isDirectory()) return within(word, `${convertPathToPattern(file.replace(/[\\/]+$/, ''))}/*`)
   // A pipe such as <(...) of a shell is no regular file.
   if (found !== null) return [{ name: word, content: file }]
   if (isDynamicPattern(word)) {
-    const matches = await filesOf(word)
+    // In a pattern of our own, `\` is before a character that means itself.
+    const matches = await filesOf(process.platform === 'win32' ? word.replaceAll('\\', '/') : word)
     if (matches.length > 0) return matches
   }
   if (hasEnding(word) && !/\s/.test(word))
@@ -88,7 +95,7 @@ async function within(folder: string, pattern: string): Promise<NamedFile[]> {
 
 /** The files of a pattern, as a person sorts them: page2 before page10. */
 async function filesOf(pattern: string): Promise<NamedFile[]> {
-  const paths = await glob(process.platform === 'win32' ? pattern.replaceAll('\\', '/') : pattern, {
+  const paths = await glob(pattern, {
     expandDirectories: false,
     absolute: path.isAbsolute(pattern),
     caseSensitiveMatch: process.platform === 'linux',
@@ -111,7 +118,7 @@ export async function bytesOfAll(files: readonly NamedFile[], which: 'sum' | 'la
       )
     }),
   )
-  return which === 'sum' ? sizes.reduce((sum, size) => sum + size, 0) : Math.max(0, ...sizes)
+  return sizes.reduce((all, size) => (which === 'sum' ? all + size : Math.max(all, size)), 0)
 }
 
 /** Whether stdin has a question. PNM and SVG images are text, too. */

@@ -4,7 +4,7 @@ import type { Backend } from './backend.ts'
 /** A model with an adapter: whatever it is asked is asked with it. */
 export const adapted = (model: Backend, card: AdapterCard): Backend => ({
   info: model.info,
-  answer: (ask, signal, onPhase) => model.answer({ ...ask, adapter: { card, scale: 1 } }, signal, onPhase),
+  answer: (ask, signal, ...hears) => model.answer({ ...ask, adapter: { card, scale: 1 } }, signal, ...hears),
   count: (ask, signal) => model.count(ask, signal),
   ...(model.cut && { cut: model.cut.bind(model) }),
   ...(model.preview && { preview: model.preview.bind(model) }),

@@ -28,9 +28,16 @@ export interface Backend {
    * Begins an answer. It resolves once the request is admitted, so that errors of the request are thrown here.
    * Aborting the signal stops the work.
    * @param onPhase called with what the request is waiting for, if the backend knows it
+   * @param onSent called when the prompt goes to a server elsewhere, with what it takes there by estimate: a client that leaves
+   *   before the answer begins has used it too. null: that server did not answer it
    * @throws OrielError `invalid`, `overloaded`, `engine_failed`, `cancelled`, and what `media/` throws about attachments
    */
-  answer(ask: Ask, signal: AbortSignal, onPhase?: (phase: Phase) => void): Promise<Answer>
+  answer(
+    ask: Ask,
+    signal: AbortSignal,
+    onPhase?: (phase: Phase) => void,
+    onSent?: (usage: PromptUsage | null) => void,
+  ): Promise<Answer>
   /** Counts a prompt without answering it. @throws OrielError as `answer` does */
   count(ask: Ask, signal: AbortSignal): Promise<Count>
   /**
@@ -199,7 +206,8 @@ export interface AnswerPoint extends OnImage {
   y: number
 }
 
-export type EndReason = 'stop' | 'length' | 'tool_calls'
+/** `content_filter`: a server elsewhere withholds the rest because of what is in it. */
+export type EndReason = 'stop' | 'length' | 'tool_calls' | 'content_filter'
 
 /** Tokens and times of all choices together. */
 export interface Tally {

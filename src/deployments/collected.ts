@@ -15,6 +15,9 @@ export interface Choice {
   grounding?: Grounding
 }
 
+/** Whether an answer was cut off, so that its last part may not be whole. */
+export const isCutOff = (reason: EndReason): boolean => reason === 'length' || reason === 'content_filter'
+
 /** Collects the events of an answer. */
 export class Collected {
   readonly choices: readonly Choice[]

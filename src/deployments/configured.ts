@@ -64,6 +64,8 @@ interface ConfiguredOptions {
   budget: number
   /** Called when what other servers have changed was read. */
   onReload(): Promise<void>
+  /** Forgets what belongs to a deployment: it is about to be, or another one has its name now. */
+  forget(record: DeploymentRecord): Promise<void>
   /** Sequences that an engine of a model runs at once. */
   sequencesOf(card: ModelCard): number
   log: Logger
@@ -92,7 +94,7 @@ export class ConfiguredDeployments implements Configured {
 
   async open(store: ResourceStore): Promise<void> {
     this.#registry ??= new Registry(store, this.#options.log)
-    await this.#registry.reload()
+    await this.#reload()
     if (this.#isClosed) return
     this.#timer ??= setInterval(() => void this.#tick(), tickMs).unref()
     await this.#tick()
@@ -117,6 +119,8 @@ export class ConfiguredDeployments implements Configured {
     await this.#checkMemory(draft, card)
     if (validateOnly) return this.#statusOf(draft)
     await this.#opened.create(draft)
+    // Another server may have put an adapter on the last one of this name while it was deleted here.
+    await this.#options.forget(draft)
     return this.#hold(draft)
   }
 
@@ -144,8 +148,10 @@ export class ConfiguredDeployments implements Configured {
     const { record } = this.show(account, id)
     const users = this.#running.get(placeOf(record))?.deployment.users ?? 0
     if (record.deleted === null && users > 0 && !force) throw inUse(id, users)
-    if (purge) await this.#opened.purge(record)
-    else if (record.deleted === null)
+    if (purge) {
+      await this.#options.forget(record)
+      await this.#opened.purge(record)
+    } else if (record.deleted === null)
       await this.#opened.change(record, (before) => ({ ...before, replicas: 0, deleted: Date.now() }))
     this.#retire(placeOf(record))
   }
@@ -205,12 +211,16 @@ export class ConfiguredDeployments implements Configured {
     return this.#registry
   }
 
+  #reload(): Promise<void> {
+    return this.#opened.reload((record) => this.#options.forget(record))
+  }
+
   async #tick(): Promise<void> {
     if (this.#isTicking) return
     this.#isTicking = true
     try {
       if (++this.#ticks % ticksToReload === 0) {
-        await this.#opened.reload()
+        await this.#reload()
         await this.#options.onReload()
       }
       for (const record of this.#opened.list()) if (record.deleted === null) await this.#hold(record)

@@ -131,6 +131,11 @@ export class DeployedModels {
     return this.#opened.remove(name)
   }
 
+  /** Takes all adapters off a deployment. */
+  forget({ account, id }: Name): Promise<void> {
+    return this.#opened.reload((one) => one.account === account && one.deployment === id)
+  }
+
   /** The deployment that an adapter's name alone means. */
   defaultOf(adapter: string, records: readonly DeploymentRecord[]): DeploymentRecord | undefined {
     const own = this.list().find((one) => one.adapter === adapter && one.isDefault && records.some(isOf(one)))

@@ -128,8 +128,7 @@ export class Deployment {
    */
   async use(signal: AbortSignal, timeoutMs: number, traces: () => Traces = () => noTraces): Promise<Served> {
     this.#wake()
-    const ready = this.#replicas.filter(({ isReady }) => isReady)
-    const [first, ...others] = ready.length > 0 ? ready : this.#replicas
+    const [first, ...others] = this.#answering()
     if (first === undefined) throw new Error('a deployment without replicas was asked')
     const replica = others.length === 0 ? first : this.#router.choose([first, ...others], traces())
     this.#usedAt = performance.now()
@@ -186,6 +185,17 @@ export class Deployment {
   async close(): Promise<void> {
     this.#isClosed = true
     await Promise.all(this.#present.map((replica) => replica.close()))
+  }
+
+  /**
+   * The replicas that a request may go to: those that are ready, or else on the way. One that is neither may wait for memory that
+   * there is not.
+   */
+  #answering(): readonly Replica[] {
+    const ready = this.#replicas.filter(({ isReady }) => isReady)
+    if (ready.length > 0) return ready
+    const active = this.#replicas.filter(({ active }) => active)
+    return active.length > 0 ? active : this.#replicas.slice(0, 1)
   }
 
   get #present(): Replica[] {

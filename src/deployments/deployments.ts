@@ -137,6 +137,7 @@ export function deploy(options: DeploymentOptions): Deployments {
     },
     bytesOf: (card) => planOf(card).total,
     onReload: () => deployedModels.reload(),
+    forget: (record) => deployedModels.forget(record),
     budget: budgetBytes,
     sequencesOf: (card) => planOf(card).sequences.running,
     log,
@@ -238,7 +239,9 @@ export function deploy(options: DeploymentOptions): Deployments {
     upstreams: () => upstreams.upstreams(),
     adapters: async () => (await library.adapters()).adapters,
     async open(store) {
-      await Promise.all([configured.open(store), deployedModels.open(store)])
+      // What is purged of the deployments takes its adapters with it.
+      await deployedModels.open(store)
+      await configured.open(store)
     },
     maxAdapters: config.engine.maxAdapters,
     memory: {

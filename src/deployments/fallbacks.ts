@@ -121,9 +121,9 @@ function fallingBack(
     get info() {
       return found.served.info
     },
-    answer: (asked, signal, onPhase) =>
+    answer: (asked, signal, ...hears) =>
       ask(async (backend, isLast) => {
-        const answer = await backend.answer(asked, signal, onPhase)
+        const answer = await backend.answer(asked, signal, ...hears)
         return isLast ? answer : begun(answer)
       }),
     count: (asked, signal) => ask((backend) => backend.count(asked, signal)),

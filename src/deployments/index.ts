@@ -5,12 +5,13 @@ export {
   type ChatMessage,
   type ContentPart,
   endsInAnswer,
+  noArguments,
   type PromptPart,
 } from '../prompt/index.ts'
 // The port.
 export * from './ask.ts'
 export type * from './backend.ts'
-export { type Choice, Collected } from './collected.ts'
+export { type Choice, Collected, isCutOff } from './collected.ts'
 export type { DeploymentStatus } from './configured.ts'
 export type { DeployedModel } from './deployed-models.ts'
 export { type Deployments, deploy, memoryBudget } from './deployments.ts'

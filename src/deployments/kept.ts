@@ -93,10 +93,11 @@ export class Keeper<Kept extends Item> {
     if (this.#entries.size >= this.#options.most) throw this.#tooMany()
   }
 
-  /** @throws OrielError as `checkNew` does */
-  create(item: Kept): Promise<void> {
+  /** @param check what else may speak against it now, when it is its turn @throws OrielError as `checkNew` and `check` do */
+  create(item: Kept, check = (): void => {}): Promise<void> {
     return this.#inTurn(async () => {
       this.checkNew(item)
+      check()
       if (!(await this.#store.insert({ ...this.#nameOf(item), body: JSON.stringify(item) }))) {
         await this.#read()
         throw this.#exists(item.id)
@@ -139,12 +140,20 @@ export class Keeper<Kept extends Item> {
     })
   }
 
-  /** Reads the store again. @param isOver of what is removed */
-  reload(isOver: (item: Kept) => boolean = () => false): Promise<void> {
+  /**
+   * Reads the store again.
+   * @param isOver of what is removed
+   * @param onOver is awaited before one of these is removed
+   */
+  reload(
+    isOver: (item: Kept) => boolean = () => false,
+    onOver: (item: Kept) => Promise<void> = async () => {},
+  ): Promise<void> {
     return this.#inTurn(async () => {
       await this.#read()
       for (const { item } of this.#entries.values()) {
         if (!isOver(item)) continue
+        await onOver(item)
         await this.#store.remove(this.#nameOf(item))
         this.#entries.delete(keyOf(item))
       }

@@ -85,7 +85,7 @@ export function createListing(
   const elsewhere = (own: readonly Pick<ListedModel, 'id' | 'aliases'>[]): ListedModel[] => {
     const names = namesOf(own)
     return upstreams.list().flatMap(({ backend, fault }) =>
-      besideThose(names, backend.info).map((info): ListedModel => {
+      besideThose((name) => names.has(name), backend.info).map((info): ListedModel => {
         const state = fault === undefined ? 'loaded' : 'failed'
         return { ...info, state, progress: null, error: fault?.message ?? null }
       }),

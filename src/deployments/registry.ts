@@ -67,9 +67,9 @@ export class Registry {
     return this.#keeper.remove(name)
   }
 
-  /** Reads the store again, and purges what was deleted long ago. */
-  reload(): Promise<void> {
-    return this.#keeper.reload(({ deleted }) => deleted !== null && deleted + purgeMs < Date.now())
+  /** Reads the store again, and purges what was deleted long ago. @param onPurge is awaited before one is purged */
+  reload(onPurge?: (record: DeploymentRecord) => Promise<void>): Promise<void> {
+    return this.#keeper.reload(({ deleted }) => deleted !== null && deleted + purgeMs < Date.now(), onPurge)
   }
 }
 

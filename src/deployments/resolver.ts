@@ -4,7 +4,15 @@ import type { Backend } from './backend.ts'
 import type { ConfiguredDeployments } from './configured.ts'
 import type { DeployedModels } from './deployed-models.ts'
 import type { Deployment } from './deployment.ts'
-import { adapterIn, cardOf, checkFits, isCalled, neitherAdapterNorDeployment, parseName } from './names.ts'
+import {
+  adapterIn,
+  cardOf,
+  checkFits,
+  isCalled,
+  neitherAdapterNorDeployment,
+  parseName,
+  withoutAccount,
+} from './names.ts'
 import type { OnDemand } from './on-demand.ts'
 import type { DeploymentRecord } from './record.ts'
 import { noDeployment } from './registry.ts'
@@ -61,7 +69,9 @@ export class Resolver {
     if (found === undefined) {
       const model = await this.#model(name, account)
       const merged = model.record && (await deployedModels.mergedInto(model.record))
-      return merged === undefined ? model : { ...model, adapter: merged }
+      if (merged === undefined) return model
+      checkFits(merged, model.id)
+      return { ...model, adapter: merged }
     }
     const { adapter, base } = found
     const own = name.includes('#') ? undefined : deployedModels.defaultOf(adapter.id, this.#recordsFor(account))
@@ -112,8 +122,12 @@ export class Resolver {
     await upstreams.known(name)
     const remote = upstreams.find(name)
     if (remote === undefined) return undefined
-    const infos = besideThose(await this.#namesHere.all(), remote.info)
-    return { ...remote, info: infos.find(({ id }) => id === name) ?? infos[0] ?? remote.info }
+    const names = await this.#namesHere.all()
+    const infos = besideThose((id) => names.has(id) || this.#isHere(id), remote.info)
+    return {
+      ...remote,
+      info: infos.find(({ id }) => id === name || id === withoutAccount(name)) ?? infos[0] ?? remote.info,
+    }
   }
 
   /** What serves a model of this machine, by a name without an adapter. */

@@ -75,7 +75,7 @@ const piecesOf = ({ attachments, affinity }: Traces): readonly string[] =>
 
 /** Beginnings of a prompt that are named: the first ones, which requests share. */
 const mostBeginnings = 64
-/** Characters of a part of a prompt that its name follows from. */
+/** Characters of the texts of a message, all together, that its name follows from. */
 const mostCharacters = 16_384
 
 /**
@@ -97,20 +97,26 @@ export function tracesOf(
   const beginnings: { name: string; length: number }[] = []
   let [before, length] = [tools, 0]
   for (const part of parts.slice(0, mostBeginnings)) {
-    const texts = part.map((piece) => {
-      if (piece.kind === 'text') return piece.text
-      if (piece.kind === 'tokens') return piece.tokens.slice(0, mostCharacters).join()
-      return 'attachment' in piece ? (names[piece.attachment] ?? '') : ''
-    })
-    before = nameOf(isolation, [before, ...texts.map(cut)])
-    length += texts.reduce((sum, text) => sum + text.length, 0)
+    const known: string[] = []
+    let [left, beyond] = [mostCharacters, 0]
+    for (const piece of part) {
+      if ('attachment' in piece) {
+        const name = names[piece.attachment] ?? ''
+        known.push(name)
+        length += name.length
+        continue
+      }
+      const text = piece.kind === 'text' ? piece.text : piece.tokens.slice(0, mostCharacters).join()
+      if (left > 0) known.push(text.slice(0, left))
+      beyond += Math.max(0, text.length - left)
+      left = Math.max(0, left - text.length)
+      length += text.length
+    }
+    before = nameOf(isolation, [before, ...known, ...(beyond > 0 ? [String(beyond)] : [])])
     beginnings.push({ name: before, length })
   }
   return { beginnings, attachments: names, affinity: affinity === null ? null : nameOf(isolation, [affinity]) }
 }
-
-const cut = (text: string): string =>
-  text.length > mostCharacters ? `${text.slice(0, mostCharacters)}${text.length}` : text
 
 /** Pieces of a long file by which it is known here, and characters of each. Two files that look alike harm nobody. */
 const [pieces, pieceLength] = [16, 64]

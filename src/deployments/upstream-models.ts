@@ -40,8 +40,8 @@ export const nameAt = (upstream: string, model: string): string => `${upstream}/
  * A model that upstreams answer for by the names that it has beside those of this machine: its own, or, if that means a model of
  * this machine, one for each upstream.
  */
-export function besideThose(names: ReadonlySet<string>, info: ModelInfo): ModelInfo[] {
-  if (!names.has(info.id)) return [info]
+export function besideThose(isHere: (name: string) => boolean, info: ModelInfo): ModelInfo[] {
+  if (!isHere(info.id)) return [info]
   const { id, upstreams = [] } = info
   return upstreams.map((one) => ({ ...info, id: nameAt(one, id), aliases: [], upstreams: [one] }))
 }

@@ -11,6 +11,12 @@ const mostOvertakes = 8
 /** A prefix that is this many cells longer than the cached one is worth waiting for while another sequence computes it. */
 const worthWaiting = 32
 
+/**
+ * Cells of a client's requests that are found to wait for a prefix before its others wait for the next step: each is compared
+ * with what runs, cell by cell.
+ */
+const mostFoundWaiting = 100_000
+
 /** What admission depends on. The scheduler changes it between two steps of `admissions`. */
 export interface AdmissionState {
   readonly maxSequences: number
@@ -45,6 +51,7 @@ export function* admissions(queue: readonly EngineRequest[], state: AdmissionSta
     ({ client }) => client,
   )
   const overtaken: EngineRequest[] = []
+  const foundWaiting = new Map<string, number>()
   while (overtaken.every((one) => one.overtaken < mostOvertakes)) {
     const request = takeNext(left, state)
     if (request === undefined) return
@@ -56,7 +63,12 @@ export function* admissions(queue: readonly EngineRequest[], state: AdmissionSta
       continue
     }
     const path = pathOf(lacking)
-    if (state.prefixes.promised(request, path) >= state.prefixes.held(request, path) + worthWaiting) continue
+    if (state.prefixes.promised(request, path) >= state.prefixes.held(request, path) + worthWaiting) {
+      const found = (foundWaiting.get(request.client) ?? 0) + path.length
+      foundWaiting.set(request.client, found)
+      if (found > mostFoundWaiting) left.delete(request.client)
+      continue
+    }
     yield { request, ...admission, overtaken }
   }
 }

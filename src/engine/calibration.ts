@@ -82,7 +82,8 @@ export class Calibration {
       if (code !== 0) engine.fail(toWire(new Error(`the calibration ended with ${code ?? signal}`)))
     })
     child.unref()
-    child.send({ type: 'start', start: this.#start, modalities: this.#modalities } satisfies ToCalibration, () => {})
+    // One that could not be started cannot be sent anything.
+    child.send?.({ type: 'start', start: this.#start, modalities: this.#modalities } satisfies ToCalibration, () => {})
   }
 
   /** To be called when a request has ended. */

@@ -12,9 +12,8 @@ let prepared: ChildProcess | undefined
 
 /** Starts the process of the next engine, which reads its code while this process does something else. */
 export function prepareEngine(): void {
+  // If it cannot be started, the engine is given another one.
   prepared ??= newProcess()
-  // Without a listener an error would end this process. The engine is given another one then.
-  prepared.on('error', () => {})
   hold(prepared, false)
 }
 
@@ -40,7 +39,8 @@ const newProcess = (): ChildProcess =>
 
 /** Decides whether a child keeps this process from exiting. */
 export function hold(child: ChildProcess, isHeld: boolean): void {
-  const sockets = child.stdio.slice(1) as (Socket | null)[]
+  // It has none if it could not be started.
+  const sockets = (child.stdio ?? []).slice(1) as (Socket | null)[]
   for (const handle of [child, child.channel, ...sockets])
     if (isHeld) handle?.ref()
     else handle?.unref()

@@ -74,6 +74,11 @@ export class EncodeTurns {
     this.#changed = changed
   }
 
+  /** Whether a part is being encoded. When it is over, `changed` is called. */
+  get encoding(): boolean {
+    return this.#current !== ''
+  }
+
   /** Gives the candidates what is cached and encodes the rest. To be called whenever the candidates change. */
   wake(): void {
     for (const [name, { request }] of this.#decoding) if (request.over) this.#decoding.delete(name)

@@ -4,7 +4,6 @@ import type { Calibration } from './calibration.ts'
 import type { EmbeddedText } from './embedding.ts'
 import { Embeddings } from './embeddings.ts'
 import type { Payload } from './encode-turns.ts'
-import type { AttachmentHeader } from './generation.ts'
 import { loadEmbedder } from './load-embedder.ts'
 import { type LoadedModel, loadModel } from './load-model.ts'
 import type { PackedEvent } from './packed-chances.ts'
@@ -31,6 +30,8 @@ export class EngineProcess {
   #calibration: Calibration | undefined
   #events: [number, PackedEvent][] = []
   #wanted: Wanted[] = []
+  /** Bytes of payloads that have come since the last of them were counted as garbage. */
+  #arrived = 0
   /** Payloads that the parent is decoding. */
   #decoding: { id: number; hash: string; decoded: Deferred<void> }[] = []
 
@@ -163,8 +164,11 @@ export class EngineProcess {
       return coming.promise
     },
     letGo: (id, { attachment }) => {
-      this.#send({ type: 'encoded', id, hash: attachment.hash })
-      setImmediate(() => countOutlived(bytesOf(attachment)))
+      const { hash } = attachment
+      this.#send({ type: 'encoded', id, hash })
+      // The parent frees it now. Another request may wait for it, which asks again for its own.
+      this.#settle(undefined, (one) => one.id === id && one.hash === hash)
+      this.#countArrived()
     },
   }
 
@@ -180,12 +184,20 @@ export class EngineProcess {
 
   #give(id: number, hash: string, bytes: Uint8Array | null): void {
     let payload: Payload = bytes ?? undefined
+    this.#arrived += bytes?.length ?? 0
     if (bytes === null) {
       const decoded = deferred<void>()
       this.#decoding.push({ id, hash, decoded })
       payload = { decoded: decoded.promise }
     }
     this.#settle(payload, (one) => one.id === id && one.hash === hash)
+  }
+
+  /** Once, however many attachments are let go together: each collection stops all answers. Cached ones have brought nothing. */
+  #countArrived(): void {
+    const bytes = this.#arrived
+    this.#arrived = 0
+    if (bytes > 0) setImmediate(() => countOutlived(bytes))
   }
 
   /** The request is over. */
@@ -210,9 +222,3 @@ export class EngineProcess {
     this.#events = []
   }
 }
-
-/** Of what an attachment is encoded from. */
-const bytesOf = (attachment: AttachmentHeader): number =>
-  attachment.kind === 'image'
-    ? attachment.width * attachment.height * 3 * (attachment.frames ?? 1)
-    : attachment.samples * Float32Array.BYTES_PER_ELEMENT

@@ -124,7 +124,7 @@ class EngineHost implements Engine, EmbeddingEngine {
       },
       ended: (reason) => {
         for (const id of this.#running.keys()) this.#fail(id, reason)
-        this.#questions.failAll(reason)
+        this.#questions.end(reason)
       },
       isBusy: () => this.#running.size + this.#questions.size > 0,
     })
@@ -260,7 +260,7 @@ class EngineHost implements Engine, EmbeddingEngine {
   async close(): Promise<void> {
     this.#previews.close()
     for (const { queue } of this.#running.values()) queue.fail(shuttingDown())
-    this.#questions.failAll(shuttingDown())
+    this.#questions.end(shuttingDown())
     await this.#process.close()
   }
 
@@ -274,7 +274,9 @@ class EngineHost implements Engine, EmbeddingEngine {
         const pending = this.#taken(id)
         if (pending === undefined) continue
         pending.queue.push(event)
-        this.#pause(id, pending)
+        // Its reader may be far behind. Whatever becomes of the process, nothing is missing.
+        if (event.type === 'done') this.#running.delete(id)
+        else this.#pause(id, pending)
         if (event.type === 'prompt') {
           pending.admitted = true
           pending.onPhase(phaseOf(pending))

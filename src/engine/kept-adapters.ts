@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import { onAbort } from '../abort.ts'
+import { onAbort, orAborted } from '../abort.ts'
 import { type Deferred, deferred } from '../deferred.ts'
 import { cancelled, OrielError } from '../errors.ts'
 import { bytesText } from '../sizes.ts'
@@ -106,10 +106,11 @@ export class KeptAdapters {
       isHeld = false
     }
     try {
-      await loaded.ready
+      await (signal === undefined ? loaded.ready : orAborted(loaded.ready, signal))
       if (signal?.aborted) throw cancelled()
     } catch (error) {
-      release()
+      // It does not leave while it is being loaded.
+      void loaded.ready.then(release, release)
       throw error
     }
     return { key: loaded.key, vision: loaded.files.vision, release }

@@ -117,8 +117,12 @@ export class KeptProcess {
     const { log } = this.#around
     const { name } = this.#options
     const child = takeProcess()
+    try {
+      this.#payloads = new PayloadWriter(child)
+    } catch (cause) {
+      throw notStarted(cause)
+    }
     this.#child = child
-    this.#payloads = new PayloadWriter(child)
     const lastLines = readOutput(child, (line) => log.debug({ engine: name }, line))
     const heard = this.#watch(child)
     let refused = false
@@ -155,7 +159,7 @@ export class KeptProcess {
       })
       child.on('error', (error) => {
         log.error({ error: error.message }, 'the engine process cannot be reached')
-        reject(new OrielError('internal', 'The engine process could not be started.', { cause: error }))
+        reject(notStarted(error))
       })
       child.once('exit', (code, signal) => {
         const wasLive = this.#live
@@ -275,6 +279,8 @@ export function logCause(log: Logger, { cause }: WireError, what: string): void 
 }
 
 const hasEncoders = ({ inputs }: EngineModel): boolean => inputs.image !== null || inputs.audio !== null
+
+const notStarted = (cause: unknown) => new OrielError('internal', 'The engine process could not be started.', { cause })
 
 const encoderDied = () =>
   new OrielError('internal', 'The engine process died while it opened the encoders of the model.', {

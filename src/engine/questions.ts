@@ -20,6 +20,8 @@ interface Asked {
 export class Questions {
   readonly #asked = new Map<number, Asked>()
   readonly #send: (message: ToEngine) => void
+  /** Why there is no engine any more, and none will come. */
+  #ended: OrielError | undefined
 
   constructor(send: (message: ToEngine) => void) {
     this.#send = send
@@ -29,8 +31,10 @@ export class Questions {
     return this.#asked.size
   }
 
-  /** @throws OrielError with which the engine fails it */
-  ask<Answer>(question: Question, payloads: Payloads = new Map()): Promise<Answer> {
+  /** @throws OrielError with which the engine fails it; why there is none */
+  async ask<Answer>(question: Question, payloads: Payloads = new Map()): Promise<Answer> {
+    // An adapter may have been read meanwhile.
+    if (this.#ended !== undefined) throw this.#ended
     const answer = deferred<Answer>()
     this.#asked.set(question.id, { question, answer, payloads, movable: question.type !== 'state' })
     this.#send(question)
@@ -58,7 +62,9 @@ export class Questions {
     this.#asked.delete(id)
   }
 
-  failAll(error: OrielError): void {
+  /** The engine has ended: fails all questions, and those that are asked later. */
+  end(error: OrielError): void {
+    this.#ended ??= error
     for (const id of [...this.#asked.keys()]) this.fail(id, error)
   }
 

@@ -196,9 +196,10 @@ export class Scheduler {
     this.#wake()
   }
 
-  /** Whether there is no request. */
+  /** Whether there is no request, and no part is being encoded for one that was cancelled. */
   get isIdle(): boolean {
-    return this.#requests.size === 0 && this.#encoding.size === 0 && this.#arrivals.size === 0
+    const requests = this.#requests.size + this.#encoding.size + this.#arrivals.size
+    return requests === 0 && this.#turns?.encoding !== true
   }
 
   /** Encodes one kind of attachments with other forms from now on. Must not be called unless it is idle. */

@@ -35,7 +35,7 @@ export async function readHeader(file: string): Promise<GgufHeader> {
   const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR')
       throw badModel(`${path.basename(file)} cannot be read: ${error.code}.`, error)
-    throw new OrielError('not_found', `There is no file ${file}.`, { code: 'model_not_found' })
+    throw new OrielError('not_found', `There is no file ${path.basename(file)}.`, { code: 'model_not_found' })
   })
   try {
     const stats = await handle.stat()

@@ -59,6 +59,7 @@ export class BoundSampler implements TokenSampler {
     return {
       logits,
       run: (until) => {
+        this.#grammar.trim()
         while (matcher === undefined) {
           matcher = this.#grammar.openSlowly()
           if (performance.now() >= until) return undefined

@@ -12,7 +12,7 @@ import { DecoderPool } from './decoder/pool.ts'
 import { type FileHeader, type ImageFile, type PartHead, soundRate, type Wanted } from './decoder/protocol.ts'
 import type { Fetched } from './fetch/download.ts'
 import { createFetcher, type Resolve, wantedUrl } from './fetch/fetch.ts'
-import { decodedParts, type FilePart, pixelsLike, seenParts, undecodedSound } from './file-parts.ts'
+import { decodedParts, pixelsLike, seenParts, undecodedSound } from './file-parts.ts'
 import { about, inOrder } from './in-order.ts'
 import { boundPixels, checkSources, type Hold, pixelsIn, remoteUrlOf, requestBudget } from './limits.ts'
 import { loadedFrom } from './loaded.ts'
@@ -141,19 +141,14 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
     const { client, isolation } = asker
     const { payload, fetched, fetchMs, release } = await bring(source, client, signal, early)
     try {
-      let decodeMs = 0
+      const times = { fetchMs, decodeMs: 0 }
       const decode = async (payload: FileToDecode['payload'], wanted: Wanted, admit: Admit) => {
         const decodeStart = performance.now()
         const decoded = await decodeFile(client, { payload, options: { wanted, mostPages } }, admit, signal)
-        decodeMs += performance.now() - decodeStart
+        times.decodeMs += performance.now() - decodeStart
         return decoded
       }
-      const loaded = (header: FileHeader, parts: readonly FilePart[]): Loaded => ({
-        ...{ ...loadedFrom(header, parts), bytes: header.bytes, from: fetched?.from ?? 'request', fetchMs },
-        get decodeMs() {
-          return decodeMs
-        },
-      })
+      const from = fetched?.from ?? 'request'
 
       const wanted = wantedOf(source)
       const name = await seen.nameOf({ payload, wanted }, isolation)
@@ -169,13 +164,13 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
             return pixels
           })
           seen.set(name, { header, parts: parts.map(({ head }) => head) })
-          return loaded(header, decodedParts(parts, held))
+          return loadedFrom(header, decodedParts(parts, held), from, times)
         } catch (error) {
           if (!(error instanceof LengthOnly)) throw error
           const { header, samples } = error
           const { parts } =
             wanted.kind === 'video' ? await decode(payload, { ...wanted, sound: false }, pixelsIn) : { parts: [] }
-          return loaded(header, [...decodedParts(parts, held), undecodedSound(samples)])
+          return loadedFrom(header, [...decodedParts(parts, held), undecodedSound(samples)], from, times)
         }
       }
       budget(known.header)
@@ -189,7 +184,8 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
         if (file === undefined) throw cancelled()
         return (await decode(file, wantedOnly(wanted, heads), pixelsIn).catch(about(param))).parts
       }
-      return loaded(known.header, seenParts({ heads: known.parts, decode: decodeAgain, letGo }, hold))
+      const parts = seenParts({ heads: known.parts, decode: decodeAgain, letGo }, hold)
+      return loadedFrom(known.header, parts, from, times)
     } finally {
       release()
     }
@@ -213,7 +209,11 @@ export function createMedia(config: MediaConfig, log?: Logger, resolve?: Resolve
       const loading = inOrder(sources, signal, (source, stop) =>
         loadOne(source, context, stop).catch(about(source.param)),
       )
-      return await loading.finally(early?.release)
+      return await loading.finally(() => {
+        // What the answer keeps of this load would keep the files too, until the answer ends.
+        early?.files.clear()
+        early?.release()
+      })
     },
     prefetch(sources, client, signal) {
       if (sources.length > 0) void decoders.warm()

@@ -1,5 +1,5 @@
 import { onAbort } from '../abort.ts'
-import type { AttachmentKind } from '../attachments.ts'
+import { type AttachmentKind, leastPerSecond } from '../attachments.ts'
 import type { MediaConfig } from '../config.ts'
 import { OrielError } from '../errors.ts'
 import type { AttachmentSource, Clip } from './attachment.ts'
@@ -74,6 +74,13 @@ function checkFrames(sources: readonly AttachmentSource[], most: number): void {
   let total = 0
   for (const { kind, url, frames, param } of sources) {
     if (kind !== 'video') continue
+    const { perSecond = leastPerSecond } = frames ?? {}
+    if (!(perSecond >= leastPerSecond))
+      throw new OrielError(
+        'invalid',
+        `The request asks for ${perSecond} frames of each second of the video; at least ${leastPerSecond} are allowed.`,
+        { param, code: 'too_few_frames' },
+      )
     const listed = url === undefined || isRemote(url) ? 0 : framesInList(url, most + 1)
     total += Math.max(frames?.most ?? 0, listed)
     if (total > most) throw tooManyFrames(total, most).at(param)
@@ -205,25 +212,27 @@ export type Hold = (pixels: number, free: () => void) => () => void
 
 /**
  * Bounds the decoded pixels in memory, from the decoder to the engine, over all requests. Beyond the limit it refuses, and
- * one client beyond half of it.
+ * one client beyond half of it. A request that is alone is bounded by its own limits only, and however much it holds, half
+ * of the limit is left for other clients.
  * @returns `newRequest(client, signal)`, which throws `overloaded` if a limit is reached already. When its signal aborts,
  * everything that the request holds is freed. It returns `hold`, which throws `overloaded` if the pixels of other requests
- * leave no space; a request that is alone is bounded by its own limits only.
+ * leave no space.
  */
 export function boundPixels(limit: number): (client: string, signal: AbortSignal) => Hold {
-  let held = 0
   const heldBy = new Map<string, number>()
   return (client, signal) => {
     const holding = new Set<() => void>()
     let own = 0
     const count = (pixels: number): void => {
       own += pixels
-      held += pixels
       heldBy.set(client, (heldBy.get(client) ?? 0) + pixels)
       if (heldBy.get(client) === 0) heldBy.delete(client)
     }
     const check = (pixels: number): void => {
       const mine = heldBy.get(client) ?? 0
+      let held = mine
+      // One that was alone may hold more than half. It counts as half, so that the other half is left for others.
+      for (const [other, theirs] of heldBy) if (other !== client) held += Math.min(theirs, limit / 2)
       if ((mine > own && mine + pixels > limit / 2) || (held > own && held + pixels > limit)) throw tooManyHeld()
     }
     check(1)

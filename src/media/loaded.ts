@@ -1,11 +1,29 @@
-import type { LoadedAudio, LoadedImages, LoadedVideo } from './attachment.ts'
+import type { Loaded, LoadedAudio, LoadedImages, LoadedVideo } from './attachment.ts'
 import type { FileHeader } from './decoder/protocol.ts'
 import { FileImage, type FilePart, FileSound } from './file-parts.ts'
 
+/** In ms. That of decoding grows when the file is decoded later. */
+interface Times {
+  readonly fetchMs: number
+  readonly decodeMs: number
+}
+
+/**
+ * A file as its parts. It lives until the answer ends, and the function that it reads a time with keeps whatever is in scope
+ * here: never the bytes of the file.
+ */
+export function loadedFrom(header: FileHeader, parts: readonly FilePart[], from: Loaded['from'], times: Times): Loaded {
+  return {
+    ...{ ...mediaOf(header, parts), bytes: header.bytes, from, fetchMs: times.fetchMs },
+    get decodeMs() {
+      return times.decodeMs
+    },
+  }
+}
+
 type OfFile = 'bytes' | 'from' | 'fetchMs' | 'decodeMs'
 
-/** A file as its parts. */
-export function loadedFrom(
+function mediaOf(
   header: FileHeader,
   parts: readonly FilePart[],
 ): Omit<LoadedImages, OfFile> | Omit<LoadedVideo, OfFile> | Omit<LoadedAudio, OfFile> {

@@ -12,12 +12,16 @@ export type AnswerPiece =
 export interface ReaderOptions {
   /** Functions that the model may call, by name; if empty, its text is never read as a call. */
   tools: ReadonlyMap<string, Tool>
+  /** Whether an answer follows a format unless it is calls, which have tags: what looks like one within it is none. */
+  hasFormat?: boolean
   /** Maximum number of calls; further calls are left out. */
   mostCalls: number
   /** Whether thoughts are separated from the answer. */
   splitReasoning: boolean
   /** Whether the prompt has begun a thought that the answer continues. Unless thoughts are separated, its tag is repeated. */
   thinking: boolean
+  /** Whether the client has that tag already, so that it is not repeated. */
+  hasTag?: boolean
 }
 
 export const think = { open: '<think>', close: '</think>' } as const
@@ -30,9 +34,12 @@ export const thoughtEnd: string = think.close
 /** Some vocabularies have these as control tokens, which an answer contains only on request. */
 export const thoughtTags: readonly string[] = Object.values(think)
 
+/** Those that are looked for in a text. */
+const tagged: readonly CallMarkup[] = Object.values(markups).filter(({ open }) => open !== '')
+
 const anyName = (name: string): boolean => name !== ''
 
-type State = 'start' | 'reasoning' | 'text' | 'opened' | 'call' | 'called'
+type State = 'start' | 'reasoning' | 'thought' | 'text' | 'opened' | 'call' | 'called'
 
 /** @returns whether the state has changed, so that more may be read */
 type Step = (last: boolean) => boolean
@@ -43,6 +50,8 @@ export class AnswerReader {
   #state: State
   /** Whether a thought may still begin. */
   #mayThink: boolean
+  /** Whether what follows may have calls. */
+  #mayCall: boolean
   #held = ''
   /** Whether leading white space is dropped, as it is next to a thought or a call. */
   #trim = false
@@ -56,6 +65,7 @@ export class AnswerReader {
   readonly #steps: Record<State, Step> = {
     start: (last) => this.#start(last),
     reasoning: (last) => this.#reasoning(last),
+    thought: (last) => this.#thought(last),
     text: (last) => this.#text(last),
     opened: (last) => this.#opened(last),
     call: (last) => this.#call(last),
@@ -63,11 +73,15 @@ export class AnswerReader {
   }
 
   constructor(options: ReaderOptions) {
+    const { tools, splitReasoning, thinking, hasTag } = options
     this.#options = options
-    this.#state = options.thinking && options.splitReasoning ? 'reasoning' : 'start'
+    this.#mayCall = tools.size > 0
+    this.#state = 'start'
+    if (thinking && splitReasoning) this.#state = 'reasoning'
+    else if (thinking && tools.size > 0) this.#state = 'thought'
     this.#trim = this.#state === 'reasoning'
-    this.#mayThink = options.splitReasoning && !options.thinking
-    if (options.thinking && !options.splitReasoning) this.#held = `${think.open}\n`
+    this.#mayThink = splitReasoning && !thinking
+    if (thinking && !splitReasoning && !hasTag) this.#held = `${think.open}\n`
   }
 
   /** Whether the next text is a thought, as far as is known. */
@@ -95,7 +109,7 @@ export class AnswerReader {
   /** The first words decide whether the answer begins with a thought, a call or text. */
   #start(last: boolean): boolean {
     const words = this.#held.trimStart()
-    const mayCall = this.#options.tools.size > 0
+    const mayCall = this.#mayCall
     if (!this.#mayThink && !mayCall) return this.#go('text')
     if (words === '') return last && this.#go('text')
     if (this.#mayThink && words.startsWith(think.open)) {
@@ -106,10 +120,22 @@ export class AnswerReader {
     }
     if (this.#mayThink && !last && think.open.startsWith(words)) return false
     this.#mayThink = false
-    if (!mayCall || !words.startsWith('{')) return this.#go('text')
     const before = this.#held.slice(0, this.#held.length - words.length)
+    if (mayCall && this.#options.hasFormat) return this.#startFormat(before, words, last)
+    if (!mayCall || !words.startsWith('{')) return this.#go('text')
     this.#held = words
     return this.#open(markups.bare, before)
+  }
+
+  #startFormat(before: string, words: string, last: boolean): boolean {
+    const found = tagged.find(({ open }) => words.startsWith(open))
+    if (found === undefined && !last && tagged.some(({ open }) => open.startsWith(words))) return false
+    if (found === undefined) {
+      this.#mayCall = false
+      return this.#go('text')
+    }
+    this.#held = words.slice(found.open.length)
+    return this.#open(found, before + found.open)
   }
 
   #reasoning(last: boolean): boolean {
@@ -124,17 +150,28 @@ export class AnswerReader {
     return this.#go('start')
   }
 
+  /** A thought that stays within the text. After it the answer begins, as it does where thoughts are separated. */
+  #thought(last: boolean): boolean {
+    const end = this.#held.indexOf(think.close)
+    if (end < 0) {
+      this.#emit('text', last ? this.#held.length : this.#sure([think.close]))
+      return false
+    }
+    this.#emit('text', end + think.close.length)
+    return this.#go('start')
+  }
+
   #text(last: boolean): boolean {
-    if (this.#options.tools.size === 0) {
+    if (!this.#mayCall) {
       this.#emit('text', this.#held.length)
       return false
     }
-    const found = Object.values(markups)
-      .map((markup) => ({ markup, at: markup.open === '' ? -1 : this.#held.indexOf(markup.open) }))
+    const found = tagged
+      .map((markup) => ({ markup, at: this.#held.indexOf(markup.open) }))
       .filter(({ at }) => at >= 0)
       .sort((a, b) => a.at - b.at)[0]
     if (found === undefined) {
-      this.#emit('text', last ? this.#held.length : this.#sure(Object.values(markups).map(({ open }) => open)))
+      this.#emit('text', last ? this.#held.length : this.#sure(tagged.map(({ open }) => open)))
       return false
     }
     const { markup, at } = found
@@ -199,7 +236,7 @@ export class AnswerReader {
     this.#held = this.#held.slice(next.length)
     if (next.another) return this.#open(this.#markup, '')
     this.#trim = true
-    return this.#go('text')
+    return this.#go(this.#options.hasFormat ? 'start' : 'text')
   }
 
   /** The possible call was text. */

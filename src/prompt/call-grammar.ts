@@ -48,11 +48,6 @@ export function forcedCall(tools: readonly Tool[]): CallGrammar {
  * @param mayThink whether the answer may begin with a thought, in which nothing is a call
  */
 export function possibleCalls(tools: readonly Tool[], template: string, mayThink: boolean): CallGrammar {
-  const marks: Mark[] = [
-    [markups.hermes.open, 'hermes'],
-    [markups.mistral.open, 'mistral'],
-    [markups.llama.open, 'llama'],
-  ]
   // A call without markup is one only at the beginning, and only with the name of a tool.
   let left = mostBare
   const bare = tools.flatMap(({ name }, index): Mark[] => {
@@ -60,34 +55,81 @@ export function possibleCalls(tools: readonly Tool[], template: string, mayThink
     left -= openings.join('').length
     return left < 0 ? [] : openings.map((opening) => [opening, `bare-${index}`])
   })
-  const tagged = [functionTags, argumentTags]
-    .filter(({ parameter: [open] }) => template.includes(open))
-    .map((tags) => taggedCalls(tools, tags))
+  const { rules, schemas, texts } = markedCalls(tools, template)
   const lines = [
     'root ::= begin',
-    `hermes ::= ws (${['call', ...tagged.map(({ rule }) => rule)].join(' | ')}) ws "</tool_call>" free`,
-    'mistral ::= ws ("[" ws call ("," ws call)* "]" | named) free',
-    'llama ::= ws call (";" ws call)* free',
-    ...callRules(tools, '("\\"arguments\\"" | "\\"parameters\\"")'),
+    ...rules,
     'more ::= (";" ws call)* free',
     ...tools.map((_, index) => `bare-${index} ::= rest-${index} more`),
-    'label ::= ("[CALL_ID]" [a-zA-Z0-9_-]{1,64})? "[ARGS]"? ws',
-    `named ::= ${tools.map(({ name }, index) => `${quoted(name)} label ${toolRule(index)}`).join(' | ')}`,
-    'nothing ::= ""',
-    ...tagged.flatMap(({ rules }) => rules),
   ]
   return {
     kind: 'composed',
     text: lines.join('\n'),
-    schemas: Object.assign(argumentsOf(tools, 'object'), ...tagged.map(({ schemas }) => schemas)),
+    schemas,
     texts: {
       begin: { marks, starts: mayThink ? [...bare, [think.open, 'thought']] : bare },
       free: { marks },
       thought: { marks: [[think.close, 'begin']] },
-      ...Object.fromEntries(
-        tagged.map(({ rule, close }) => [`${rule}-text`, { marks: [[close, 'nothing']], mayEnd: false }]),
-      ),
+      ...texts,
     },
+  }
+}
+
+/** The rule of the format in a grammar of a format or calls. */
+export const formatRule = 'format'
+
+/**
+ * The grammar of an answer that follows a format, or else is calls with markup and nothing else. Without markup, a call would
+ * be like an answer.
+ * @param template as in `possibleCalls`
+ */
+export function formatOrCalls(
+  tools: readonly Tool[],
+  template: string,
+  format: { schema: unknown; strict?: boolean },
+): CallGrammar {
+  const { rules, schemas, texts } = markedCalls(tools, template)
+  const lines = [
+    `root ::= ${formatRule} | ws marked`,
+    `marked ::= ${marks.map(([mark, rule]) => `${quoted(mark)} ${rule}`).join(' | ')}`,
+    'free ::= ws marked?',
+    ...rules,
+  ]
+  const { schema, strict = false } = format
+  // Where there is no place for all, the format has it, and tools may have any arguments.
+  return { kind: 'composed', text: lines.join('\n'), schemas: { [formatRule]: { schema, strict }, ...schemas }, texts }
+}
+
+const marks: Mark[] = [
+  [markups.hermes.open, 'hermes'],
+  [markups.mistral.open, 'mistral'],
+  [markups.llama.open, 'llama'],
+]
+
+/** The rules of calls by their markup. What follows a call is the rule `free`. */
+function markedCalls(tools: readonly Tool[], template: string) {
+  const tagged = [functionTags, argumentTags]
+    .filter(({ parameter: [open] }) => template.includes(open))
+    .map((tags) => taggedCalls(tools, tags))
+  const schemas: CallGrammar['schemas'] = Object.assign(
+    argumentsOf(tools, 'object'),
+    ...tagged.map(({ schemas }) => schemas),
+  )
+  return {
+    rules: [
+      `hermes ::= ws (${['call', ...tagged.map(({ rule }) => rule)].join(' | ')}) ws "</tool_call>" free`,
+      'mistral ::= ws ("[" ws call ("," ws call)* "]" | named) free',
+      'llama ::= ws call (";" ws call)* free',
+      ...callRules(tools, '("\\"arguments\\"" | "\\"parameters\\"")'),
+      'label ::= ("[CALL_ID]" [a-zA-Z0-9_-]{1,64})? "[ARGS]"? ws',
+      `named ::= ${tools.map(({ name }, index) => `${quoted(name)} label ${toolRule(index)}`).join(' | ')}`,
+      'nothing ::= ""',
+      ...tagged.flatMap(({ rules }) => rules),
+    ],
+    schemas,
+    texts: Object.fromEntries(
+      tagged.map(({ rule, close }) => [`${rule}-text`, { marks: [[close, 'nothing']], mayEnd: false }]),
+    ) as CallGrammar['texts'],
   }
 }
 

@@ -1,10 +1,11 @@
 import { ThreadOnDemand } from '../children/index.ts'
+import { JsonWalk } from '../json.ts'
 import type { LayoutResult, LayoutTask } from './layout-thread.ts'
 import type { ChatMessage, PromptPart } from './messages.ts'
 import { type ChatExtras, type ChatFormat, compileTemplate, type TemplateModel } from './template.ts'
 
-/** Messages of a chat that are laid out in some ms. Four thousand take sixty, which is too long for the thread that serves others. */
-const fewMessages = 400
+/** What a chat may have to be laid out in some ms. Ten times as much would be too long for the thread that serves others. */
+const few = { messages: 400, characters: 400_000, values: 8000 }
 
 /** Lays the chats of a model out, long ones on a thread of their own. */
 export class ChatLayout {
@@ -24,7 +25,7 @@ export class ChatLayout {
 
   /** @throws OrielError as `compileTemplate` and `ChatFormat.layout` do */
   async layout(messages: readonly ChatMessage[], extras: ChatExtras): Promise<PromptPart[]> {
-    if (messages.length > fewMessages) return (await this.#thread.ask({ messages, extras })).parts
+    if (isLong(messages, extras)) return (await this.#thread.ask({ messages, extras })).parts
     this.#format ??= compileTemplate(this.#model)
     return this.#format.layout(messages, extras)
   }
@@ -32,4 +33,29 @@ export class ChatLayout {
   close(): void {
     this.#thread.close()
   }
+}
+
+/** Also counts what a template walks through besides the text: the tools, and the arguments of calls. */
+function isLong(messages: readonly ChatMessage[], { tools = [] }: ChatExtras): boolean {
+  if (messages.length > few.messages) return true
+  const walk = new JsonWalk()
+  if (walk.isBeyond(tools)) return true
+  let { characters, members: values } = walk
+  for (const { content, reasoning = '', calls = [] } of messages) {
+    characters += reasoning.length
+    for (const part of content) if (part.kind === 'text') characters += part.text.length
+    for (const call of calls) {
+      characters += call.arguments.length
+      values += 1 + commasIn(call.arguments, few.values)
+    }
+    if (characters > few.characters || values > few.values) return true
+  }
+  return characters > few.characters || values > few.values
+}
+
+/** JSON has hardly more values than commas, which are found without parsing it. @param enough commas that are counted */
+function commasIn(text: string, enough: number): number {
+  let commas = 0
+  for (let at = text.indexOf(','); at >= 0 && commas < enough; at = text.indexOf(',', at + 1)) commas++
+  return commas
 }

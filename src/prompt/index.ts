@@ -1,5 +1,5 @@
 export { type AnswerPiece, AnswerReader, beginsThought, thoughtEnd, thoughtTags } from './answer.ts'
-export { forcedCall, possibleCalls, toolRule } from './call-grammar.ts'
+export { forcedCall, formatOrCalls, formatRule, possibleCalls, toolRule } from './call-grammar.ts'
 export { callTags } from './call-markup.ts'
 export { ChatLayout } from './chat-layout.ts'
 export { isRegionToken, type Region, regionsIn } from './grounding.ts'
@@ -9,6 +9,7 @@ export {
   type ChatMessage,
   type ContentPart,
   endsInAnswer,
+  noArguments,
   type PromptPart,
   type Tool,
 } from './messages.ts'

@@ -37,6 +37,9 @@ export interface Tool {
   strict?: boolean | undefined
 }
 
+/** JSON Schema for a function without `parameters`. Templates write it: it is the same in requests and in training. */
+export const noArguments = { type: 'object', properties: {}, additionalProperties: false }
+
 export interface PastCall {
   id: string
   name: string

@@ -1,4 +1,4 @@
-import { isBeyondWalking, parseJson } from '../json.ts'
+import { isBeyondWalking, mostJson, parseJson } from '../json.ts'
 import type { ChatMessage, ContentPart, PastCall, Tool } from './messages.ts'
 
 /** A tool as chat templates expect it, in OpenAI's shape. */
@@ -82,8 +82,9 @@ To call one, answer with its name and arguments as JSON within tags:
 {"name": "the function's name", "arguments": {}}
 </tool_call>`
 
-/** Arguments as a value. Text that is not JSON, or JSON that templates cannot walk through, stays text. */
+/** Arguments as a value. Text that is not JSON or is long, and JSON that templates cannot walk through, stays text. */
 export function jsonOrText(text: string): unknown {
+  if (text.length > mostJson.characters) return text
   const value = parseJson(text)
   return value === undefined || isBeyondWalking(value) ? text : value
 }

@@ -101,21 +101,23 @@ export async function aroundJobs(options: JobsOptions): Promise<JobsAround> {
       return memoryBytes || Math.floor(Math.min(budget / 2, reckonedBytes(card)))
     },
 
-    async trainerFor({ decoder, projector }, { trainer, hyperparameters }) {
-      const trainsProjector = hyperparameters?.trainProjector === true
-      const canBeExternal = external.isSet && (!trainsProjector || external.trainsProjector)
+    async trainerFor({ decoder, projector }, { trainer, hyperparameters, warmStart }) {
+      const byExternal = (): 'external' => {
+        const refusal = external.refusalOf({ hyperparameters, warmStart })
+        if (refusal !== undefined) throw refusal
+        return 'external'
+      }
       if (trainer === 'external' && !external.isSet) throw noExternal()
-      if (trainer === 'external' && !canBeExternal) throw noProjector()
-      if (trainer === 'external') return trainer
+      if (trainer === 'external') return byExternal()
       let part = 'baseModel'
       try {
         architectureOf(await headerOf(decoder), decoder)
         part = 'trainProjector'
-        if (trainsProjector) await projectorOf(projector)
+        if (hyperparameters?.trainProjector) await projectorOf(projector)
         return 'built-in'
       } catch (error) {
         if (!(error instanceof OrielError)) throw error
-        if (trainer === undefined && canBeExternal) return 'external'
+        if (trainer === undefined && external.isSet) return byExternal()
         throw error.at(part)
       }
     },
@@ -134,12 +136,6 @@ async function placeIn(folder: string): Promise<string> {
   await writeFile(file, randomUUID(), { flag: 'wx' }).catch(() => {})
   return readFile(file, 'utf8')
 }
-
-const noProjector = (): OrielError =>
-  new OrielError('precondition_failed', 'The external trainer of this server trains no projectors.', {
-    param: 'trainProjector',
-    code: 'projector_not_trained',
-  })
 
 const noExternal = (): OrielError =>
   new OrielError('precondition_failed', 'This server has no external trainer. The setting ORIEL_TRAINER names one.', {

@@ -54,9 +54,9 @@ export const hyperparameters = z.strictObject({
   rank: positive,
   /** What the adapter adds is multiplied by `alpha / rank`. */
   alpha: z.number().positive(),
-  /** Examples whose gradients make one step of the optimizer. */
+  /** Examples whose gradients make one step of the optimizer, at most. */
   batchExamples: positive,
-  /** Instead, so many tokens at most make one. */
+  /** Tokens that make one, at most; null: any number. */
   batchTokens: positive.nullable(),
   /** Tokens of an example; longer ones lose their end. */
   maxTokens: positive,
@@ -112,7 +112,7 @@ export const progressLine = z.discriminatedUnion('type', [
     /** Of the phase, 0 to 1. */
     share: z.number().min(0).max(1),
   }),
-  /** What the examples are, once, before the first step. */
+  /** What the examples are, before the first step; once more if there are more steps than were reckoned. */
   z.strictObject({
     type: z.literal('examples'),
     ...exampleCounts.shape,

@@ -36,7 +36,8 @@ export async function examineFile({
 }: FileToExamine): Promise<ExampleCounts> {
   const folder = await mkdtemp(path.join(tmpdir(), 'oriel-examine-'))
   try {
-    await writeJobFolder({ file, examples: 0, evaluation: null, carveOut: null, folder, limits }, { pack })
+    const task = { file, examples: 0, evaluation: null, carveOut: null, folder, limits }
+    await writeJobFolder(task, { pack, onProgress: () => signal.throwIfAborted() })
     return await examine({ folder, config, signal, onShare, open: () => openReader(config, log, signal) })
   } finally {
     await rm(folder, { recursive: true, force: true })

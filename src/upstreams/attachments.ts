@@ -26,7 +26,7 @@ export interface FetchedFile {
  * What was prepared or fetched for the same signal is not prepared or fetched again: another target may be asked.
  * @param signal of the ask. The files stay in memory until it aborts.
  * @returns in the order of `ask.attachments`
- * @throws OrielError about the first attachment that fails; `param` is set
+ * @throws OrielError about the first attachment that fails; `param` is set. With `elsewhere` another target may read it
  */
 export async function prepare(
   { attachments, client }: Pick<Ask, 'attachments' | 'client'>,
@@ -70,7 +70,7 @@ function readerOf(readable: Readable, { kind, param }: Pick<Attachment, 'kind' |
   throw new OrielError(
     'invalid',
     `The server that has the model takes no ${nouns[kind]}. It takes ${taken.join(' and ')}.`,
-    { param, code: `${kind}_not_supported` },
+    { param, code: `${kind}_not_supported`, elsewhere: true },
   )
 }
 
@@ -124,6 +124,9 @@ function checkTogether(brought: readonly SentFiles[], sources: readonly Attachme
   throw new OrielError(
     'too_large',
     `The attachments of the request are too large for the server that has the model: ${Math.ceil(total)} bytes; at most ${most} are allowed in total.`,
-    { param: sources[sizes.indexOf(Math.max(...sizes))]?.param, code: 'attachments_too_large' },
+    {
+      param: sources[sizes.indexOf(Math.max(...sizes))]?.param,
+      ...{ code: 'attachments_too_large', elsewhere: true },
+    },
   )
 }

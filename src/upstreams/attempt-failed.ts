@@ -7,6 +7,8 @@ export interface FailureDetails {
   readonly isFault: boolean
   /** When the target wants to be asked again. */
   readonly retryAfterMs?: number | null
+  /** Whether that is a guess, since the target does not say. */
+  readonly isGuess?: boolean
 }
 
 /** A target did not answer. */
@@ -17,12 +19,14 @@ export class AttemptFailed extends Error {
   readonly elsewhere: boolean
   readonly isFault: boolean
   readonly retryAfterMs: number | null
+  readonly isGuess: boolean
 
-  constructor(error: OrielError, { elsewhere, isFault, retryAfterMs = null }: FailureDetails) {
+  constructor(error: OrielError, { elsewhere, isFault, retryAfterMs = null, isGuess = false }: FailureDetails) {
     super(error.message, { cause: error })
     this.error = error
     this.elsewhere = elsewhere
     this.isFault = isFault
     this.retryAfterMs = retryAfterMs
+    this.isGuess = isGuess
   }
 }

@@ -1,7 +1,7 @@
 import { onAbort } from '../abort.ts'
 import { deferred } from '../deferred.ts'
 import type { Answer, AnswerEvent, Ask, Backend, ModelInfo, PromptUsage } from '../deployments/index.ts'
-import { OrielError } from '../errors.ts'
+import { cancelled, OrielError } from '../errors.ts'
 import type { Media } from '../media/index.ts'
 import { mostHops, viaAfter } from '../via.ts'
 import { affinityOf } from './affinity.ts'
@@ -57,10 +57,14 @@ export function upstreamBackend({ info, targets }: AnsweredElsewhere, { pool, me
   return {
     info,
 
-    answer: (asked, signal, onPhase) =>
+    answer: (asked, signal, onPhase, onSent) =>
       askTarget(asked, signal, onPhase, async (target, ready, timings, attemptSignal) => {
-        const usage = estimatedUsage(asked)
-        const { events, ended } = await begin(target, ready, usage, attemptSignal)
+        const usage = estimatedUsage(asked, ready.prepared)
+        onSent?.(usage)
+        const { events, ended } = await begin(target, ready, usage, attemptSignal).catch((error: unknown) => {
+          if (!signal.aborted) onSent?.(null)
+          throw error
+        })
         const { name } = target.upstream.settings
         const answer = { usage, sampling: samplingOf(asked), media: timings, prompt: null, upstream: name, events }
         return { value: answer, ended }
@@ -141,11 +145,15 @@ async function begin(
   const first = await events.next().catch(elsewhere)
   const begun = performance.now()
   const ended = deferred<void>()
-  const release = onAbort(signal, ended.resolve)
+  const leave = () => ended.reject(cancelled())
+  const release = onAbort(signal, leave)
   const answer = async function* (): AsyncIterable<AnswerEvent> {
     try {
       for (let next = first; !next.done; next = await events.next())
-        yield next.value.type === 'done' ? timed(next.value, begun - sent, performance.now() - begun) : next.value
+        if (next.value.type === 'done') {
+          ended.resolve()
+          yield timed(next.value, begun - sent, performance.now() - begun)
+        } else yield next.value
     } catch (error) {
       if (!(error instanceof AttemptFailed)) throw error
       ended.reject(error)
@@ -153,7 +161,7 @@ async function begin(
     } finally {
       release()
       received.body.cancel()
-      ended.resolve()
+      leave()
     }
   }
   return { events: answer(), ended: ended.promise }
@@ -186,14 +194,18 @@ const mediaTimings = (prepared: readonly PreparedAttachment[], media: number): A
 const estimated = { charactersPerToken: 4, image: 64, video: 256, audio: 64 }
 
 /** What a prompt takes until the upstream tells it: a client that leaves before has used it too. */
-function estimatedUsage({ prompt, attachments }: Ask): Mutable<PromptUsage> {
+function estimatedUsage({ prompt, attachments }: Ask, prepared: readonly PreparedAttachment[]): Mutable<PromptUsage> {
   const parts = prompt.kind === 'chat' ? prompt.messages.flatMap(({ content }) => content) : prompt.parts
   const text = parts.reduce((sum, part) => {
     if (part.kind === 'text') return sum + part.text.length / estimated.charactersPerToken
     return part.kind === 'tokens' ? sum + part.tokens.length : sum
   }, 0)
   const of = (kind: 'image' | 'video' | 'audio'): number[] =>
-    attachments.filter((one) => one.kind === kind).map(() => estimated[kind])
+    attachments.flatMap((one, at) => {
+      // A document is an image for each of its pages.
+      const count = kind === 'image' ? (prepared[at]?.files.length ?? 1) : 1
+      return one.kind === kind ? Array.from({ length: count }, () => estimated[kind]) : []
+    })
   const [images, videos, audio] = [of('image'), of('video'), of('audio')]
   return {
     promptTokens: [...images, ...videos, ...audio].reduce((sum, tokens) => sum + tokens, Math.ceil(text)),

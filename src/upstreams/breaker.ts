@@ -11,6 +11,8 @@ const pauses = { first: 1000, last: 30_000 }
 export class Breaker {
   #faults = 0
   #openings = 0
+  /** Rests without an answer between them. */
+  #rests = 0
   /** When it may be asked again; it may always be unless this is later than now. */
   #until = 0
   #isTrying = false
@@ -32,6 +34,7 @@ export class Breaker {
 
   /** It has begun to answer: others may ask it too. One more fault takes it out again. */
   begin(): void {
+    this.#rests = 0
     if (!this.#isTrying) return
     this.#isTrying = false
     this.#faults = mostFaults - 1
@@ -42,6 +45,7 @@ export class Breaker {
     this.#isTrying = false
     this.#faults = 0
     this.#openings = 0
+    this.#rests = 0
   }
 
   /** @returns whether it is out from now on */
@@ -62,5 +66,11 @@ export class Breaker {
   /** It wants to be left alone. */
   rest(ms: number): void {
     this.#until = Math.max(this.#until, performance.now() + ms)
+  }
+
+  /** It is busy, and does not say for how long. @param ms for the first time; then twice as long each time */
+  restLonger(ms: number): void {
+    // Those that it turns away together with others are no reason to leave it alone longer.
+    if (this.#until <= performance.now()) this.rest(Math.min(pauses.last, ms * 2 ** this.#rests++))
   }
 }

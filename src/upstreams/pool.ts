@@ -9,18 +9,23 @@ import type { Target, Upstream } from './target.ts'
 /** A request that a target has begun to answer. */
 export interface Begun<T> {
   readonly value: T
-  /** Settles when the target has no work of it any more. An AttemptFailed that it rejects with counts against the target. */
+  /**
+   * Settles when the target has no work of it any more. An AttemptFailed that it rejects with counts against the target. Any
+   * other error says that nobody waits for the rest, which might never have come: nothing more is known of the target.
+   */
   readonly ended: Promise<void>
 }
 
 /** Chooses targets for requests, and leaves out those that do not work. */
 export interface Pool {
   /**
-   * Runs `attempt` at the best target, and at another one if it throws an AttemptFailed that allows it. Other errors are
-   * the request's. A target is busy from then until `ended` settles.
+   * Runs `attempt` at the best target, and at another one if it throws an AttemptFailed that allows it. A target is passed over
+   * that cannot do it at all, which an OrielError with `elsewhere` says: it is no retry. Other errors are the request's. A target
+   * is busy from then until `ended` settles.
    * @param targets at least one
    * @param prepare what a target needs before it is asked. It may take long, and keeps no place at the target
-   * @throws OrielError that of the last attempt; `overloaded` or `engine_failed`, with the time to wait, if no target may be asked
+   * @throws OrielError that of the last attempt; that of the first target if none can do it; `overloaded` or `engine_failed`,
+   * with the time to wait, if no target may be asked
    */
   run<T>(
     targets: readonly Target[],
@@ -67,11 +72,11 @@ export function createPool({ probe, log }: PoolOptions): Pool {
   const isUp = (upstream: Upstream): boolean => watched.get(upstream)?.isUp ?? true
   const choose = (targets: readonly Target[], tried: readonly Target[], affinity: Affinity): Target | undefined => {
     const open = targets.filter((target) => !tried.includes(target) && memberOf(target.upstream).waitMs(target) === 0)
-    const up = open.filter(({ upstream }) => isUp(upstream))
     // A probe may be wrong, so those that it found down are better than nobody.
-    const [first, ...others] = (up.length > 0 ? up : open).map(
-      (target): Candidate => ({ target, load: memberOf(target.upstream).inFlight }),
-    )
+    const up = preferring(open, ({ upstream }) => isUp(upstream))
+    // A failure of one without retries could not be made good elsewhere.
+    const safe = preferring(up, ({ upstream }) => memberOf(upstream).mayFail)
+    const [first, ...others] = safe.map((target): Candidate => ({ target, load: memberOf(target.upstream).inFlight }))
     return first && places.choose(targets, [first, ...others], affinity)
   }
   /** Seconds until one of them may be asked. */
@@ -107,10 +112,11 @@ export function createPool({ probe, log }: PoolOptions): Pool {
       breaker.giveUp()
       return false
     }
-    const { isFault, elsewhere, retryAfterMs } = error
+    const { isFault, elsewhere, retryAfterMs, isGuess } = error
     const line = { upstream: upstream.settings.name, model, code: error.error.code, cause: error.error.cause }
     log.debug(line, 'an upstream did not answer')
-    if (retryAfterMs !== null) breaker.rest(Math.min(retryAfterMs, mostRest))
+    if (retryAfterMs !== null && isGuess) breaker.restLonger(retryAfterMs)
+    else if (retryAfterMs !== null) breaker.rest(Math.min(retryAfterMs, mostRest))
     if (isFault) {
       member.failures++
       watched.get(upstream)?.suspect()
@@ -141,7 +147,9 @@ export function createPool({ probe, log }: PoolOptions): Pool {
               works(target)
               member.earn()
             },
-            (error) => void judge(target, error),
+            (error) => {
+              if (error instanceof AttemptFailed) judge(target, error)
+            },
           )
           .finally(() => member.inFlight--)
     }
@@ -149,27 +157,43 @@ export function createPool({ probe, log }: PoolOptions): Pool {
 
   return {
     async run(targets, affinity, signal, attempt, prepare) {
-      const tried: Target[] = []
-      let failure: OrielError | undefined
+      const [tried, unable]: [Target[], Target[]] = [[], []]
+      let failure: AttemptFailed | undefined
+      let inability: OrielError | undefined
+      const able = (): Target[] => targets.filter((target) => !unable.includes(target))
+      const failed = (): OrielError | undefined => failure && shown(failure, able())
+      const passOver = (target: Target, error: unknown): void => {
+        if (!(error instanceof OrielError && error.elsewhere)) throw error
+        inability ??= error
+        unable.push(target)
+      }
       for (;;) {
         if (signal.aborted) throw cancelled()
-        const target = choose(targets, tried, affinity)
-        if (target === undefined) throw failure ?? nobody(targets)
+        const target = choose(targets, [...tried, ...unable], affinity)
+        if (target === undefined) throw failed() ?? (able().length > 0 ? nobody(able()) : inability)
         if (prepare !== undefined) {
-          await prepare(target)
+          try {
+            await prepare(target)
+          } catch (error) {
+            passOver(target, error)
+            continue
+          }
           // Others may have taken its last place meanwhile.
           if (memberOf(target.upstream).waitMs(target) > 0) continue
         }
         const last = tried.at(-1)
-        if (last !== undefined && !memberOf(last.upstream).spend()) throw failure
+        if (last !== undefined && !memberOf(last.upstream).spend()) throw failed()
         try {
           return await ask(target, () => attempt(target, signal))
         } catch (error) {
           const mayRetry = judge(target, error)
-          if (!(error instanceof AttemptFailed)) throw error
-          failure = shown(error, targets)
+          if (!(error instanceof AttemptFailed)) {
+            passOver(target, error)
+            continue
+          }
+          failure = error
           tried.push(target)
-          if (!mayRetry || tried.length === mostAttempts) throw failure
+          if (!mayRetry || tried.length === mostAttempts) throw failed()
         }
       }
     },
@@ -209,8 +233,14 @@ const mostAttempts = 3
 const mostRest = 300_000
 /** How long a client waits at least before it asks again, in ms. */
 const shortWait = 1000
-/** Retries that an upstream may cause in a row, and how many of its answers allow one more. */
-const retries = { most: 10, answers: 10 }
+/** Retries that an upstream may cause in a row, and how many of its answers, or ms, allow one more. */
+const retries = { most: 10, answers: 10, ms: 30_000 }
+
+/** Those that are better, or else all. */
+function preferring(targets: readonly Target[], isBetter: (target: Target) => boolean): readonly Target[] {
+  const better = targets.filter(isBetter)
+  return better.length > 0 ? better : targets
+}
 
 /** What the pool knows of an upstream. */
 class Member {
@@ -220,6 +250,7 @@ class Member {
   inFlight = 0
   readonly #breakers = new Map<string, Breaker>()
   #allowed = retries.most
+  #allowedAt = performance.now()
 
   breaker(model: string): Breaker {
     const breaker = this.#breakers.get(model) ?? new Breaker()
@@ -240,15 +271,30 @@ class Member {
     return this.breaker(target.model).waitMs
   }
 
+  /** Whether a request that fails here may be tried elsewhere. */
+  get mayFail(): boolean {
+    return this.#retriesNow >= 1
+  }
+
   earn(): void {
-    this.#allowed = Math.min(retries.most, this.#allowed + 1 / retries.answers)
+    this.#allow(this.#retriesNow + 1 / retries.answers)
   }
 
   /** Takes a retry that a failure here causes, if there is one left: a fleet that is sick gets no more requests than usual. */
   spend(): boolean {
-    if (this.#allowed < 1) return false
-    this.#allowed--
+    if (!this.mayFail) return false
+    this.#allow(this.#retriesNow - 1)
     this.retries++
     return true
+  }
+
+  /** One that nobody asks, since it has none left, gets one from time to time: it may work again. */
+  get #retriesNow(): number {
+    return Math.min(retries.most, this.#allowed + (performance.now() - this.#allowedAt) / retries.ms)
+  }
+
+  #allow(allowed: number): void {
+    this.#allowed = Math.min(retries.most, allowed)
+    this.#allowedAt = performance.now()
   }
 }

@@ -93,8 +93,61 @@ describe('a request that is not valid', () => {
       'messages[0].content[1].image_url.url',
       /must be a string.*found 5/,
     ],
+    [
+      'a very long choice of pages',
+      () => {
+        const url = 'data:image/png;base64,AA'
+        const part = { type: 'image_url', image_url: { url, pages: '1,'.repeat(501) } }
+        return chat({ messages: [{ role: 'user', content: [part] }] })
+      },
+      400,
+      'messages[0].content[0].image_url.pages',
+      /at most 1000 characters; found a string of 1002 characters/,
+    ],
     ['many stop texts', () => chat({ stop: Array(17).fill('a') }), 400, 'stop', /at most 16 items; found 17 items/],
+    [
+      'a long stop text',
+      () => chat({ stop: ['END', 'a'.repeat(1001)] }),
+      400,
+      'stop[1]',
+      /stop\[1\] must have at most 1000 characters; found a string of 1001 characters/,
+    ],
+    [
+      'a long stop text alone',
+      () => chat({ stop: 'a'.repeat(1001) }),
+      400,
+      'stop',
+      /stop must have at most 1000 characters; found a string of 1001 characters/,
+    ],
     ['a bias of no token', () => chat({ logit_bias: { a: 1 } }), 400, 'logit_bias.a', /a token id; found "a"/],
+    [
+      'many template variables',
+      () => chat({ chat_template_kwargs: Object.fromEntries(Array.from({ length: 101 }, (_, at) => [`v${at}`, at])) }),
+      400,
+      'chat_template_kwargs',
+      /must have at most 100 pairs/,
+    ],
+    [
+      'a choice of very many tools',
+      () =>
+        chat({
+          tools: [weather],
+          tool_choice: {
+            type: 'allowed_tools',
+            allowed_tools: { mode: 'auto', tools: Array(1025).fill({ type: 'function', function: { name: 'a' } }) },
+          },
+        }),
+      400,
+      'tool_choice.allowed_tools.tools',
+      /at most 1024 items; found 1025 items/,
+    ],
+    [
+      'a choice of a tool with a very long name',
+      () => chat({ tools: [weather], tool_choice: { type: 'function', function: { name: 'a'.repeat(257) } } }),
+      400,
+      'tool_choice.function.name',
+      /at most 256 characters; found a string of 257 characters/,
+    ],
     ['max_tokens 0', () => chat({ max_tokens: 0 }), 400, 'max_tokens', /max_tokens must be at least 1; found 0/],
     [
       'two different bounds',
@@ -343,6 +396,18 @@ describe('a request that is not valid', () => {
       error: { message: '/v1/chat/completions accepts POST, not GET.' },
     })
     expect((await fetch(`${oriel.url}/v1/chat/completions`, { method: 'OPTIONS' })).status).toBe(204)
+  })
+
+  it.each([
+    ['/v1/messages', { max_tokens: 5, stop_sequences: ['a'.repeat(1001)] }, 'stop_sequences[0]'],
+    ['/v1/completions', { prompt: 'Hello', messages: undefined, stop: ['a'.repeat(1001)] }, 'stop[0]'],
+    ['/api/chat', { options: { stop: ['a'.repeat(1001)] } }, 'options.stop[0]'],
+  ])('refuses a long stop text at %s too', async (path, over, field) => {
+    const answer = await postJson(`${oriel.url}${path}`, chat(over))
+    expect(answer.status).toBe(400)
+    expect(await answer.text()).toContain(
+      `${field} must have at most 1000 characters; found a string of 1001 characters`,
+    )
   })
 
   it('names ignored parameters in a header', async () => {

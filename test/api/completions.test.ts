@@ -207,6 +207,22 @@ describe('completions', () => {
     expect((logprobs.top_logprobs ?? []).every((top) => Object.keys(top as object).length === 2)).toBe(true)
   })
 
+  it('count offsets from the start of the text, where an echo comes before the tokens', async () => {
+    const { choices } = await complete({ prompt: turn('Hello'), max_tokens: 6, logprobs: 1, echo_last: 5 })
+    const { tokens = [], text_offset = [] } = choices[0]?.logprobs ?? {}
+    const text = choices[0]?.text ?? ''
+    expect(text.length).toBeGreaterThan(tokens.join('').length)
+    expect(text_offset[0]).toBe(text.length - tokens.join('').length)
+    const chat = await postJson(`${oriel.url}/v1/chat/completions`, {
+      ...{ model: 'pocket', max_tokens: 6, logprobs: 1, echo: true },
+      messages: [{ role: 'user', content: 'Hello' }],
+    })
+    const [choice] = ((await chat.json()) as { choices: (Body['choices'][0] & { message: { content: string } })[] })
+      .choices
+    const said = choice?.message.content ?? ''
+    expect(choice?.logprobs?.text_offset?.[0]).toBe(said.length - (choice?.logprobs?.tokens?.join('').length ?? 0))
+  })
+
   it('return the log probabilities of an echoed prompt, equal to those of the same text when generated', async () => {
     const said = await complete({ prompt: turn('Hello'), max_tokens: 6, logprobs: 1, return_token_ids: true })
     const own = (said.choices[0]?.logprobs?.token_logprobs ?? []) as number[]

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -9,6 +9,7 @@ import { accountModel, accountModelList } from '../../src/api/control/models.ts'
 import { deploymentShape, shapeList, shapeVersion, shapeVersionList } from '../../src/api/control/shapes.ts'
 import { writeAdapter } from '../support/adapters.ts'
 import { administrator, type KeyedServer, startKeyed } from '../support/keyed.ts'
+import { pocketFolder } from '../support/pocket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { patient } from '../support/wait.ts'
 
@@ -171,6 +172,43 @@ describe('the control plane of a server without keys', () => {
     expect(await textOf('pocket#ears')).toBe(base)
     await client('DELETE', `${all}/two-eyes`)
     expect(await textOf(on('eyes'))).toBe(base)
+  })
+
+  it('takes the adapters of a deployment away with it for good, and with none that can be restored', async () => {
+    const base = await textOf('pocket#ears')
+    const create = () => client('POST', '/accounts/acme/deployments?deploymentId=nose', { baseModel: 'pocket' })
+    const remove = (query = '') => client('DELETE', `/accounts/acme/deployments/nose${query}`)
+    await create()
+    await load({ model: 'two', deployment: on('nose') }, '?replaceMergedAddon=true')
+    await remove()
+    expect(await namesOf()).toEqual([])
+    await client('POST', '/accounts/acme/deployments/nose:undelete', {})
+    expect(await namesOf()).toEqual(['two-nose'])
+    expect((await remove('?hard=true')).status).toBe(200)
+    expect((await client('GET', `${all}/two-nose`)).body.error.code).toBe('deployed_model_not_found')
+    await create()
+    expect(await namesOf()).toEqual([])
+    expect(await textOf(on('nose'))).toBe(base)
+    await remove('?hard=true')
+  })
+
+  it('refuses a deployment whose adapter does not fit its model any more', async () => {
+    await load({ model: 'two', deployment: on('ears') }, '?replaceMergedAddon=true')
+    mkdirSync(path.join(folder, 'other'))
+    copyFileSync(`${pocketFolder}pocket.gguf`, path.join(folder, 'other', 'other.gguf'))
+    const sidecar = path.join(folder, 'adapters', 'two.gguf.json')
+    writeFileSync(sidecar, JSON.stringify({ base: 'other' }))
+    writeAdapter(folder, 'two', { seed: 2 })
+    const messages = [{ role: 'user', content: 'Hi' }]
+    const { status, body } = await client('POST', '/chat/completions', { model: on('ears'), messages, max_tokens: 4 })
+    expect([status, body.error]).toMatchObject([
+      412,
+      { code: 'adapter_unusable', message: 'The adapter two does not fit the model pocket, but other.' },
+    ])
+    rmSync(sidecar)
+    rmSync(path.join(folder, 'other'), { recursive: true })
+    writeAdapter(folder, 'two', { seed: 2 })
+    await client('DELETE', `${all}/two-ears`)
   })
 
   it.each([

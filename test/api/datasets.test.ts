@@ -168,6 +168,17 @@ describe('datasets of Fireworks’ control plane', () => {
     const without = new FormData()
     without.append('other', 'x')
     expect(await code(call('POST', `${all}/a:upload`, without))).toEqual([400, 'invalid_form', null])
+    const wordy = await call('POST', `${all}/a:upload`, form(text, { note: 'n'.repeat(10_001) }))
+    expect(wordy).toMatchObject({
+      status: 400,
+      body: { error: { message: expect.stringContaining('a field has more than 10000 bytes') } },
+    })
+    const fields = Object.fromEntries(Array.from({ length: 21 }, (_, at) => [`field${at}`, 'x']))
+    const many = await call('POST', `${all}/a:upload`, form(text, fields))
+    expect(many).toMatchObject({
+      status: 400,
+      body: { error: { message: expect.stringContaining('has more than 21 parts') } },
+    })
     const notes = await create('b', { splitted: {}, userUploaded: {} })
     expect(notes.headers.get('x-oriel-ignored-parameters')).toBe('dataset.splitted')
     await call('DELETE', `${all}/b`)

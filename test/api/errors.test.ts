@@ -17,14 +17,15 @@ async function failing(kind: ErrorKind): Promise<string> {
 const ask = (url: string, body: object = {}, headers: Record<string, string> = {}): Promise<Response> =>
   postJson(url, { model: 'scripted', messages: [{ role: 'user', content: 'Hi' }], max_tokens: 5, ...body }, { headers })
 
-/** Kind, and its status for OpenAI and Fireworks, Novita, Anthropic. */
-const statuses: [ErrorKind, number, number, number][] = [
+/** Kind, and its status for OpenAI, Novita, Anthropic, and for Fireworks if that is another one than for OpenAI. */
+const statuses: [ErrorKind, number, number, number, number?][] = [
   ['invalid', 400, 400, 400],
   ['unauthorized', 401, 401, 401],
   ['payment_required', 402, 403, 402],
   ['forbidden', 403, 403, 403],
   ['not_found', 404, 404, 404],
   ['timeout', 408, 408, 408],
+  ['url_timeout', 400, 408, 400, 408],
   ['conflict', 409, 409, 409],
   ['precondition_failed', 412, 412, 412],
   ['too_large', 413, 413, 413],
@@ -38,20 +39,23 @@ const statuses: [ErrorKind, number, number, number][] = [
 ]
 
 describe('an error', () => {
-  it.each(statuses)('of the kind %s has its status in every dialect', async (kind, usual, novita, anthropic) => {
-    const url = await failing(kind)
-    for (const [path, status] of [
-      ['/v1/chat/completions', usual],
-      ['/inference/v1/chat/completions', usual],
-      ['/openai/v1/chat/completions', novita],
-      ['/v3/openai/chat/completions', novita],
-      ['/v1/messages', anthropic],
-    ] as const) {
-      const response = await ask(url + path)
-      expect([path, response.status]).toEqual([path, status])
-      expect(response.headers.get('retry-after')).toBe('7')
-    }
-  })
+  it.each(statuses)(
+    'of the kind %s has its status in every dialect',
+    async (kind, usual, novita, anthropic, fireworks = usual) => {
+      const url = await failing(kind)
+      for (const [path, status] of [
+        ['/v1/chat/completions', usual],
+        ['/inference/v1/chat/completions', fireworks],
+        ['/openai/v1/chat/completions', novita],
+        ['/v3/openai/chat/completions', novita],
+        ['/v1/messages', anthropic],
+      ] as const) {
+        const response = await ask(url + path)
+        expect([path, response.status]).toEqual([path, status])
+        expect(response.headers.get('retry-after')).toBe('7')
+      }
+    },
+  )
 
   it('has the body of each dialect', async () => {
     const url = await failing('rate_limited')
@@ -155,6 +159,17 @@ describe('unknown parameters', () => {
     const response = await ask(await start(false), { wibble: 1, über: 2 })
     expect(response.status).toBe(200)
     expect(response.headers.get('x-oriel-ignored-parameters')).toBe('wibble, %C3%BCber')
+  })
+
+  it('are those too that have an effect in chats only', async () => {
+    const completing = async (strict: boolean) => {
+      const url = (await start(strict)).replace('/chat', '')
+      return postJson(url, { model: 'scripted', prompt: 'Hi', prompt_truncate_len: 5 })
+    }
+    expect((await completing(false)).headers.get('x-oriel-ignored-parameters')).toBe('prompt_truncate_len')
+    await close()
+    const refused = await completing(true)
+    expect([refused.status, await refused.json()]).toMatchObject([400, { error: { param: 'prompt_truncate_len' } }])
   })
 
   it('are refused by a strict server', async () => {

@@ -58,6 +58,16 @@ describe('JSON that arrives in chunks', () => {
     )
   })
 
+  it('leaves the chunks to who gives them', () => {
+    const reader = new JsonReader()
+    const chunk = Buffer.alloc(1)
+    for (const byte of Buffer.from('{"a":[1,2]}')) {
+      chunk[0] = byte
+      reader.push(chunk)
+    }
+    expect(reader.end()).toEqual({ a: [1, 2] })
+  })
+
   it('may have white space without end', () => {
     const spaces = ' \n\t\r'.repeat(5000)
     expect(

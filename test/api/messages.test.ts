@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { OrielError } from '../../src/errors.ts'
 import { postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
-import { promptEvent, startScripted, startWords, textEvent } from '../support/scripted.ts'
+import { endEvents, promptEvent, startScripted, startWords, textEvent } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 interface Message {
@@ -336,6 +336,41 @@ describe('messages of any model', () => {
     expect(promptText()).toMatch(
       /system\nBe brief\.[\s\S]*<tool_call>\n\{"name":"get_weather","arguments":\{"city":"Paris"\}\}[\s\S]*<tool_response>\nsunny\n<\/tool_response>[\s\S]*user\nAnd now\?/,
     )
+  })
+
+  it('have documents of blocks, each preceded by its title and context', async () => {
+    const pieces: string[] = []
+    const server = await startScripted(
+      async function* ({ prompt }) {
+        pieces.push(...prompt.map((piece) => (piece.kind === 'text' ? piece.text : `[${piece.kind}]`)))
+        yield* [promptEvent, textEvent('Yes.'), ...endEvents(1)]
+      },
+      { vision: true },
+    )
+    close = server.close
+    const data = dataUrl(await shape('red')).replace(/^.*,/, '')
+    const picture = { type: 'image', source: { type: 'base64', media_type: 'image/png', data } }
+    const blocks = [{ type: 'text', text: 'They rain ' }, picture, { type: 'text', text: ' here.' }]
+    const paper = { type: 'document', title: 'Of clouds', context: 'From 1803.' }
+    const asking = (content: unknown) =>
+      post(server.url, {
+        ...body,
+        messages: [{ role: 'user', content: [{ ...paper, source: { type: 'content', content } }] }],
+      })
+    expect((await asking(blocks)).status).toBe(200)
+    expect(pieces.join('')).toContain('Of clouds\nFrom 1803.\nThey rain [image] here.<|im_end|>')
+    pieces.splice(0)
+    expect((await asking('They rain.')).status).toBe(200)
+    expect(pieces.join('')).toContain('Of clouds\nFrom 1803.\nThey rain.<|im_end|>')
+    const blind = await start(['Yes.'])
+    const refused = await post(blind.url, {
+      ...body,
+      messages: [{ role: 'user', content: [{ ...paper, source: { type: 'content', content: blocks } }] }],
+    })
+    expect([refused.status, await refused.text()]).toEqual([
+      400,
+      expect.stringContaining('messages[0].content[0].source.content[1].source'),
+    ])
   })
 
   it('mark results that are errors, and precede documents by their titles', async () => {

@@ -54,7 +54,7 @@ describe('GET /metrics', () => {
       expect(value(`oriel_${name}_total${pocket}`), name).toBe(0)
     expect(value(`oriel_time_to_first_token_seconds_count${chats}`)).toBe(0)
     expect(value('oriel_phase_seconds_count{model="pocket",phase="queue"}')).toBe(0)
-    for (const reason of ['stop', 'length', 'tool_calls', 'abort', 'error'])
+    for (const reason of ['stop', 'length', 'tool_calls', 'content_filter', 'abort', 'error'])
       expect(value(`oriel_choices_total{model="pocket",reason="${reason}"}`), reason).toBe(0)
     expect(value('vllm:num_requests_waiting{model_name="pocket",engine="0"}')).toBe(0)
     expect(value('vllm:e2e_request_latency_seconds_count{model_name="pocket",operation="chat",engine="0"}')).toBe(0)

@@ -8,7 +8,7 @@ import { OrielError } from '../../src/errors.ts'
 import { backends } from '../support/backends.ts'
 import { postJson } from '../support/http.ts'
 import { shape } from '../support/images.ts'
-import { promptEvent, type Script, startScripted, startWords, textEvent } from '../support/scripted.ts'
+import { endEvents, promptEvent, type Script, startScripted, startWords, textEvent } from '../support/scripted.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 const question = 'What is in this image?'
@@ -262,6 +262,30 @@ describe("Ollama's API with a model that calls and thinks", () => {
     expect(lines.map((line) => line.message.content).join('')).toBe('I look.')
     expect(lines.map((line) => line.message.thinking ?? '').join('')).toBe('Hm.')
     expect(lines.flatMap((line) => line.message.tool_calls ?? [])).toMatchObject(calls)
+  })
+
+  it.each([
+    ['within its arguments', ', "arguments": {"at": [1'],
+    ['before its arguments', ','],
+  ])('leaves out a call that was cut off %s', async (_, rest) => {
+    const first = '<tool_call>\n{"name": "look", "arguments": {}}\n</tool_call>'
+    const words = ['I look.', first, `<tool_call>\n{"name": "look"${rest}`]
+    const started = await startScripted(async function* () {
+      yield promptEvent
+      for (const [before, word] of words.entries()) yield textEvent(word, before + 1)
+      yield* endEvents(3).map((event) => (event.type === 'end' ? { ...event, reason: 'length' as const } : event))
+    })
+    close = started.close
+    const client = new Ollama({ host: started.url })
+    const { message, done_reason } = await client.chat({ model: 'scripted', messages: [user], tools })
+    const calls = [{ function: { name: 'look', arguments: {} } }]
+    expect([message, done_reason]).toMatchObject([{ content: 'I look.', tool_calls: calls }, 'length'])
+    expect(message.tool_calls).toHaveLength(1)
+    const lines: ChatResponse[] = []
+    for await (const line of await client.chat({ model: 'scripted', messages: [user], tools, stream: true }))
+      lines.push(line)
+    expect(lines.flatMap((line) => line.message.tool_calls ?? [])).toHaveLength(1)
+    expect(lines.at(-1)?.done_reason).toBe('length')
   })
 
   it.each([

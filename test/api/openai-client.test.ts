@@ -182,7 +182,7 @@ describe('the official client of OpenAI', () => {
       max_tokens: 400,
     })
     expect(JSON.parse(json.choices[0]?.message.content ?? '')).toEqual({
-      answer: 'A purple circle on a white background.',
+      alt: 'A purple circle on a white background.',
     })
     const sure = await client.chat.completions.create({ ...base, logprobs: true, top_logprobs: 2 })
     const tokens = sure.choices[0]?.logprobs?.content ?? []

@@ -187,7 +187,8 @@ describe('videos and audio in requests', () => {
   it.each([
     ['max_frames', 0, /must be at least 1; found 0/],
     ['max_frames', 1.5, /must be a whole number; found 1.5/],
-    ['sample_fps', 0, /must be more than 0; found 0/],
+    ['sample_fps', 0, /must be at least 0.0001; found 0/],
+    ['fps', 1e-310, /must be at least 0.0001; found 1e-310/],
     ['spatial_limit', -1, /must be at least 1; found -1/],
     ['detail', 'fine', /must be "low", "high" or "auto"; found "fine"/],
     ['choose', 'best', /must be "even" or "scenes"; found "best"/],

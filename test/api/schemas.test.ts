@@ -97,6 +97,15 @@ describe('keywords that no grammar can hold to', () => {
     expect(response.headers.get('x-oriel-ignored-parameters')).toBe(
       'no_such, tools[0].function.parameters.properties.list.uniqueItems',
     )
+    const both = await chat({ tools, ...schemaOf(schema) })
+    expect(both.headers.get('x-oriel-ignored-parameters')).toBe(
+      'response_format.properties.list.uniqueItems, tools[0].function.parameters.properties.list.uniqueItems',
+    )
+    const refused = (await (await chat({ tools, ...schemaOf(schema, true) })).json()) as { error: object }
+    expect(refused.error).toMatchObject({
+      param: 'response_format',
+      message: expect.stringContaining('$.properties.list has uniqueItems, which cannot be enforced'),
+    })
   })
 })
 

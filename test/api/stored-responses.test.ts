@@ -119,6 +119,21 @@ describe('stored responses', () => {
     await expect(responses.inputItems.list(id, { after: 'msg_1' })).rejects.toThrow(/after is not the id of an item/)
   })
 
+  it('are sent piece by piece, however long a text of them is', async () => {
+    const { url, responses } = await start('One.')
+    const instructions = 'i'.repeat(1_000_000)
+    const input = 'q'.repeat(1_000_000)
+    const { id } = await responses.create({ model, instructions, input })
+    for (const [path, part] of [
+      [id, instructions],
+      [`${id}/input_items`, input],
+    ] as const) {
+      const sent = await fetch(`${url}/v1/responses/${path}`)
+      expect(sent.headers.get('transfer-encoding')).toBe('chunked')
+      expect(await sent.text()).toContain(part)
+    }
+  })
+
   it('are gone when they are deleted, and were never there with store false', async () => {
     const { url, responses } = await start('One.', 'Two.', 'Three.')
     const kept = await responses.create({ model, input: 'First?' })

@@ -105,7 +105,7 @@ describe('tools', () => {
     })
   })
 
-  it('set a grammar of any text and of calls if a call is not required, unless there is a response_format', async () => {
+  it('set a grammar of any text and of calls if a call is not required, and of a format or calls if there is one', async () => {
     const { openai, asked } = await client(['Hm.'])
     await openai.chat.completions.create(request)
     expect(asked[0]?.sampling.grammar).toMatchObject({
@@ -115,7 +115,31 @@ describe('tools', () => {
     await openai.chat.completions.create({ ...request, tool_choice: 'none' })
     expect(asked[1]?.sampling.grammar).toBeNull()
     await openai.chat.completions.create({ ...request, response_format: { type: 'json_object' } })
-    expect(asked[2]?.sampling.grammar).toMatchObject({ kind: 'json_schema' })
+    expect(asked[2]?.sampling.grammar).toMatchObject({
+      kind: 'composed',
+      text: expect.stringMatching(/^root ::= format \| ws marked\n/),
+      schemas: { format: { schema: { type: 'object' } }, 'tool-0': {} },
+    })
+    // Calls do not fit into a grammar of the client, which has them or not.
+    const text = 'root ::= "Hm."'
+    const grammar = { response_format: { type: 'grammar', grammar: text } as unknown as { type: 'text' } }
+    await openai.chat.completions.create({ ...request, ...grammar })
+    expect(asked[3]?.sampling.grammar).toEqual({ kind: 'gbnf', text })
+  })
+
+  it('are called where the answer would follow a schema, with markup only and not within it', async () => {
+    const body = { ...request, response_format: { type: 'json_object' as const } }
+    const { openai } = await client([' ', '<tool', '_call>{"name": "now", "arguments": {}}</tool_call>', '\n', call])
+    const { choices } = await openai.chat.completions.create(body)
+    expect(choices[0]).toMatchObject({
+      finish_reason: 'tool_calls',
+      message: { content: null, tool_calls: [{ function: { name: 'now' } }, { function: { name: 'get_weather' } }] },
+    })
+    await close()
+    const answer = JSON.stringify({ note: call })
+    const other = await client([...answer])
+    const said = await other.openai.chat.completions.create(body)
+    expect(said.choices[0]).toMatchObject({ finish_reason: 'stop', message: { content: answer } })
   })
 
   it('may have many long descriptions, although a template writes each argument in tags of its own', async () => {
@@ -143,6 +167,42 @@ describe('tools', () => {
       message: { reasoning_content: 'Hm.', tool_calls: [{ function: { name: 'now', arguments: '{}' } }] },
     })
     expect(asked[0]?.sampling).toMatchObject({ grammar: { kind: 'composed' }, grammarAfter: '</think>' })
+    // A thought that stays in the text changes nothing about the call after it.
+    const body = { ...request, tool_choice: 'required' as const, separate_reasoning: false }
+    for (const [more, content] of [
+      [{}, '<think>\nHm.\n</think>'],
+      [{ echo_last: 1 }, 'Hm.\n</think>'],
+    ] as const) {
+      const within = await openai.chat.completions.create({ ...body, ...more })
+      expect(within.choices[0]).toMatchObject({
+        finish_reason: 'tool_calls',
+        message: { content, tool_calls: [{ function: { name: 'now', arguments: '{}' } }] },
+      })
+    }
+  })
+
+  it('are not listed among the tokens of the content, nor are thoughts', async () => {
+    const words = ['<think>', 'Hm.', '</think>', 'I ', 'look.', '<tool_call>', '{"name": "now"}', '</tool_call>']
+    const server = await startScripted(async function* () {
+      yield promptEvent
+      for (const [before, word] of words.entries()) {
+        const token = { id: before, bytes: Buffer.from(word), logprob: -1, top: [] }
+        yield { ...textEvent(word, before + 1), tokens: [token] }
+      }
+      yield* endEvents(words.length)
+    })
+    close = server.close
+    const openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
+    const content = [{ token: 'I ' }, { token: 'look.' }]
+    const { choices } = await openai.chat.completions.create({ ...request, logprobs: true })
+    expect(choices[0]).toMatchObject({ message: { content: 'I look.' }, logprobs: { content } })
+    const streamed: unknown[] = []
+    for await (const { choices } of await openai.chat.completions.create({ ...request, logprobs: true, stream: true }))
+      streamed.push(...(choices[0]?.logprobs?.content ?? []))
+    expect(streamed).toMatchObject(content)
+    // A number asks for all that the model wrote.
+    const all = await openai.chat.completions.create({ ...request, ...{ logprobs: 1 as unknown as true } })
+    expect(all.choices[0]?.logprobs).toMatchObject({ tokens: words })
   })
 
   it('are not called by an answer that follows a schema, however much it looks like a call', async () => {
@@ -164,6 +224,51 @@ describe('tools', () => {
       status: 400,
       message: expect.stringContaining('requires a call, but allows none of the tools.'),
     })
+  })
+
+  it('have bounded schemas, those of all tools together', async () => {
+    const { openai } = await client(['Hm.'])
+    const listing = (name: string): OpenAI.ChatCompletionTool => ({
+      type: 'function',
+      function: { name, parameters: { enum: Array(60_000).fill(0) } },
+    })
+    await openai.chat.completions.create({ ...request, tools: [listing('one')] })
+    const both = openai.chat.completions.create({ ...request, tools: [listing('one'), listing('two')] })
+    await expect(both).rejects.toMatchObject({
+      status: 400,
+      param: 'tools[1].function.parameters',
+      message: expect.stringContaining('more than 20000 objects and arrays or 100000 members'),
+    })
+  })
+
+  it('have bounded schemas that are sent as text', async () => {
+    const { openai } = await client(['Hm.'])
+    const guided_json = JSON.stringify({ enum: Array(600_000).fill(0) })
+    await expect(openai.chat.completions.create({ ...request, ...{ guided_json } })).rejects.toMatchObject({
+      status: 400,
+      param: 'guided_json',
+      message: expect.stringMatching(/is a JSON Schema of 12000\d\d characters; as text it may have 1000000\.$/),
+    })
+  })
+
+  it('are called up to 128 times in one message', async () => {
+    const { openai } = await client(['Hm.'])
+    const calling = (calls: number) =>
+      openai.chat.completions.create({
+        ...request,
+        messages: [
+          ...request.messages,
+          {
+            role: 'assistant',
+            tool_calls: Array.from({ length: calls }, (_, i) => ({
+              ...{ id: `call_${i}`, type: 'function' },
+              function: { name: 'now', arguments: '{}' },
+            })),
+          },
+        ],
+      })
+    await calling(128)
+    await expect(calling(129)).rejects.toMatchObject({ status: 400, param: 'messages[1].tool_calls' })
   })
 
   it('may be narrowed to some of them by tool_choice', async () => {

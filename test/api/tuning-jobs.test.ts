@@ -124,6 +124,21 @@ describe('supervisedFineTuningJobs of Fireworks’ control plane', () => {
     expect((await call('GET', `${all}/second`)).body.error).toMatchObject({ code: 'tuning_job_not_found' })
   })
 
+  it('have batches of 8 examples, if nobody says how many, and as many more as batches are accumulated', async () => {
+    for (const [more, batchSizeSamples] of [
+      [{ gradientAccumulationSteps: 1 }, 8],
+      [{ gradientAccumulationSteps: 4 }, 32],
+      [{ gradientAccumulationSteps: 2, batchSizeSamples: 3 }, 6],
+      [{ batchSize: 65_536, batchSizeSamples: 4 }, 4],
+      [{ batchSize: 65_536, gradientAccumulationSteps: 2 }, 4096],
+    ] as const) {
+      expect(fineTuningJob.parse((await create('batched', more)).body)).toMatchObject({ batchSizeSamples })
+      await call('POST', `${all}/batched:cancel`, {})
+      await when('batched', (state) => state === 'JOB_STATE_CANCELLED')
+      await call('DELETE', `${all}/batched`)
+    }
+  })
+
   it.skipIf(shortRun).each([
     ['always', 'true'],
     ['sometimes', "messages[0].content == 'What is 3?'"],
@@ -183,6 +198,9 @@ describe('OpenAI’s fine-tuning', () => {
     })
     await expect(refused).rejects.toThrow(/integrations is not supported/)
     await expect(client.fineTuning.jobs.retrieve('ftjob-none')).rejects.toThrow(/There is no job "ftjob-none"/)
+    // A file that is deleted keeps its name in the job.
+    await client.files.delete(file.id)
+    expect(await client.fineTuning.jobs.retrieve(made.id)).toMatchObject({ training_file: file.id })
   })
 
   it('tells what happened, and lists the checkpoint of a job that is done', async () => {

@@ -1,6 +1,7 @@
 import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { usagePage } from '../../src/api/usage/usage.ts'
 import { startFront } from '../support/front.ts'
 import { eventsOf, postJson } from '../support/http.ts'
 import { dataUrl, shape } from '../support/images.ts'
@@ -173,6 +174,49 @@ describe('calls of functions', () => {
   })
 })
 
+describe('an answer of an upstream that ends by a bound', () => {
+  it('of its own is not the end of the context for an Anthropic client', async () => {
+    upstream.reply = streaming(openaiStream.replace('"finish_reason":"stop"', '"finish_reason":"length"'))
+    const reasonOf = async (more: object) => {
+      const body = { model: 'openai', messages: [question], ...more }
+      const response = await postJson(`${server.url}/inference/v1/messages`, body)
+      return ((await response.json()) as { stop_reason: string }).stop_reason
+    }
+    expect(await reasonOf({})).toBe('max_tokens')
+    expect(await reasonOf({ max_tokens: 50 })).toBe('max_tokens')
+  })
+
+  it('because of what is in it keeps its text, and says so in each API', async () => {
+    upstream.reply = streaming(openaiStream.replace('"finish_reason":"stop"', '"finish_reason":"content_filter"'))
+    const said = 'Grüße, 世界 🌍!'
+    const chat = await openai.chat.completions.create({ model: 'openai', messages: [question] })
+    expect(chat.choices).toMatchObject([{ finish_reason: 'content_filter', message: { content: said } }])
+    expect(chat.usage?.completion_tokens).toBe(6)
+    const chunks = eventsOf<{ choices: { finish_reason: string | null }[] }>(
+      await (await ask('openai', { stream: true })).text(),
+    )
+    expect(chunks.at(-1)?.choices[0]?.finish_reason).toBe('content_filter')
+    const message = await anthropic.messages.create({ model: 'openai', max_tokens: 50, messages: [question] })
+    expect(message).toMatchObject({ stop_reason: 'refusal', content: [{ text: said }] })
+    const response = await openai.responses.create({ model: 'openai', input: 'What is it?' })
+    expect(response).toMatchObject({
+      ...{ status: 'incomplete', incomplete_details: { reason: 'content_filter' }, output_text: said },
+      output: [{ status: 'incomplete' }],
+    })
+    const ollama = await postJson(`${server.url}/api/chat`, { model: 'openai', messages: [question], stream: false })
+    expect(await ollama.json()).toMatchObject({ done_reason: 'stop', message: { content: said } })
+    const metrics = await (await fetch(`${server.url}/metrics`)).text()
+    expect(metrics).toMatch(/^oriel_choices_total\{model="openai",reason="content_filter"\} 5$/m)
+  })
+
+  it('because of what is in it is a whole completion too', async () => {
+    const text = { choices: [{ index: 0, text: 'Well', finish_reason: 'content_filter' }] }
+    upstream.reply = streaming(`data: ${JSON.stringify(text)}\n\ndata: [DONE]\n\n`)
+    const { choices } = await openai.completions.create({ model: 'vllm', prompt: 'one', max_tokens: 5 })
+    expect(choices).toMatchObject([{ finish_reason: 'content_filter', text: 'Well' }])
+  })
+})
+
 describe('what an upstream cannot do', () => {
   it.each([
     ['openai', { top_k: 5 }, 'top_k'],
@@ -265,6 +309,25 @@ describe('an upstream that fails', () => {
 })
 
 describe('a client that leaves', () => {
+  it('before the answer begins has used its prompt, as it is estimated', async () => {
+    const used = async (): Promise<number> => {
+      const { data } = usagePage.parse(await (await fetch(`${server.url}/v1/usage?group_by=status`)).json())
+      return data.find(({ status }) => status === 499)?.prompt_tokens ?? 0
+    }
+    const before = await used()
+    const heard = upstream.heard.length
+    upstream.reply = () => {}
+    const leaving = new AbortController()
+    const messages = [{ role: 'user', content: 'a'.repeat(4000) }]
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, signal: leaving.signal }
+    const body = JSON.stringify({ model: 'vllm', messages })
+    const request = fetch(`${server.url}/v1/chat/completions`, { ...init, body })
+    await vi.waitFor(() => expect(upstream.heard.length).toBeGreaterThan(heard), patient)
+    leaving.abort()
+    await request.catch(() => {})
+    await vi.waitFor(async () => expect((await used()) - before).toBe(1000), patient)
+  })
+
   const begun = vllmStream.slice(0, vllmStream.indexOf('data:', vllmStream.indexOf('Hm.')))
 
   it.each([true, false])('ends the work of the upstream, of a stream: %s', async (stream) => {

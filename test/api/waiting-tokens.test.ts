@@ -48,6 +48,38 @@ describe('the tokens of a text', () => {
     expect(textOf(waiting.take('r!'))).toEqual(['!'])
   })
 
+  it('are found after a tag that no token wrote', () => {
+    const waiting = new WaitingTokens()
+    waiting.add(['Hm', '.'].map((text) => token(text)))
+    expect(textOf(waiting.take('<think>\nHm.'))).toEqual(['Hm', '.'])
+    waiting.add([token('Yes')])
+    expect(waiting.take('\n</think>\n\n')).toEqual([])
+    expect(textOf(waiting.take('Yes'))).toEqual(['Yes'])
+  })
+
+  it('are found after text that none of them wrote, in its midst and at a character that is not whole', () => {
+    const waiting = new WaitingTokens()
+    waiting.add(['\n', 'Ok'].map((text) => token(text)))
+    expect(textOf(waiting.take('\n\nOk'))).toEqual(['\n', 'Ok'])
+    waiting.add([token('a'), token(Uint8Array.of(0xf0)), token(Uint8Array.of(0x9f)), token('b'), token('c')])
+    expect(waiting.take('a\uFFFDbc')).toHaveLength(5)
+    waiting.add([token('d'), token(Uint8Array.of(0xf0)), token(Uint8Array.of(0xe4)), token(Uint8Array.of(0xbd, 0xa0))])
+    expect(waiting.take('d\uFFFD你')).toHaveLength(4)
+    waiting.add([token('e'), token(Uint8Array.of(0xf0))])
+    expect(waiting.take('e\uFFFD')).toHaveLength(2)
+  })
+
+  it('are not looked for among ever more that are named otherwise', () => {
+    const waiting = new WaitingTokens()
+    waiting.add(Array.from({ length: 100_000 }, () => token('Ġa')))
+    const began = performance.now()
+    for (let word = 0; word < 2000; word++) {
+      waiting.add([token('Ġa')])
+      expect(waiting.take(' a')).toEqual([])
+    }
+    expect(performance.now() - began).toBeLessThan(5000)
+  })
+
   it('are none without log probabilities', () => {
     expect(new WaitingTokens().take('Yes.')).toEqual([])
   })

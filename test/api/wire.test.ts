@@ -323,6 +323,23 @@ describe('HTTP', () => {
     expect(answer).toContain('larger than 16000000 bytes')
   })
 
+  it('refuses what a proxy passes on when all of it has come: a client that still sends would not get the answer', async () => {
+    const url = await start(hello)
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    let got = ''
+    socket.setEncoding('utf8').on('data', (part) => {
+      got += part
+    })
+    socket.write(
+      `POST /v1/nothing HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 192.0.2.1\r\ncontent-type: application/json\r\ncontent-length: 2000000\r\nconnection: close\r\n\r\n${'a'.repeat(1_000_000)}`,
+    )
+    await pause(200)
+    expect(got).toBe('')
+    socket.write('a'.repeat(1_000_000))
+    await new Promise((resolve) => socket.once('close', resolve))
+    expect(got).toMatch(/^HTTP\/1\.1 404 /)
+  })
+
   it('serves pages that load nothing from other hosts', async () => {
     const page = await fetch(`${await start(hello)}/docs`)
     expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8')

@@ -1,26 +1,14 @@
 import { readFile } from 'node:fs/promises'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { press, startBrowser, type TestBrowser, tabTo } from '../support/browser.ts'
+import { describe, expect, it } from 'vitest'
+import { press, tabTo, withBrowser } from '../support/browser.ts'
 import { dataUrl, shape } from '../support/images.ts'
-import { startServer, type TestServer } from '../support/server.ts'
+import { startServer } from '../support/server.ts'
 
 describe('The page of activity', () => {
-  let oriel: TestServer
-  let browser: TestBrowser
-  beforeAll(async () => {
-    oriel = await startServer()
-    browser = await startBrowser()
-  })
-  afterAll(async () => {
-    await browser?.close()
-    await oriel?.close()
-  })
-  afterEach(() => {
-    expect(browser.complaints()).toEqual([])
-  })
+  const both = withBrowser()
 
   const ask = async (over: object): Promise<number> => {
-    const response = await fetch(`${oriel.url}/v1/chat/completions`, {
+    const response = await fetch(`${both.oriel.url}/v1/chat/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ model: 'pocket', messages: [{ role: 'user', content: 'Hello' }], ...over }),
@@ -30,7 +18,7 @@ describe('The page of activity', () => {
   }
 
   it('shows a request with its phases, its tokens and its cost, as soon as it has ended', async () => {
-    const page = await browser.open(`${oriel.url}/activity`)
+    const page = await both.browser.open(`${both.oriel.url}/activity`)
     await page.getByText('No request has ended since the server started.').waitFor()
     const url = dataUrl(await shape('red'))
     const content = [
@@ -49,7 +37,7 @@ describe('The page of activity', () => {
   })
 
   it('shows a request while it runs', async () => {
-    const page = await browser.open(`${oriel.url}/activity`)
+    const page = await both.browser.open(`${both.oriel.url}/activity`)
     const running = page.getByRole('region', { name: 'Now' }).getByRole('row').filter({ hasText: 'pocket' })
     let seen = false
     const look = running
@@ -63,7 +51,7 @@ describe('The page of activity', () => {
   })
 
   it('sums costs by model and account, and gives them as CSV', async () => {
-    const page = await browser.open(`${oriel.url}/activity`)
+    const page = await both.browser.open(`${both.oriel.url}/activity`)
     const costs = page.getByRole('region', { name: 'This month' })
     await costs.getByRole('row').filter({ hasText: 'pocket' }).waitFor()
     await tabTo(page, costs.getByLabel('Sums for each'))
@@ -79,7 +67,7 @@ describe('The page of activity', () => {
 
   it('says that it is not live when the server is gone, and goes on when it is back', async () => {
     const other = await startServer()
-    const page = await browser.open(`${other.url}/activity`)
+    const page = await both.browser.open(`${other.url}/activity`)
     await page.getByText('Live', { exact: true }).waitFor()
     await other.close()
     await page.getByText('Not live').waitFor()
@@ -87,6 +75,6 @@ describe('The page of activity', () => {
     await page.getByText('Live', { exact: true }).waitFor()
     await back.close()
     await page.close()
-    expect(browser.complaints().filter((text) => !text.includes('net::ERR'))).toEqual([])
+    expect(both.browser.complaints().filter((text) => !text.includes('net::ERR'))).toEqual([])
   })
 })

@@ -8,18 +8,12 @@ import { AxeBuilder } from '@axe-core/playwright'
 import type { Page } from 'playwright-core'
 import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { copied, dropPicture, startBrowser, type TestBrowser } from '../support/browser.ts'
+import { copied, dropPicture, keptFiles, startBrowser, type TestBrowser } from '../support/browser.ts'
 import { pocketFolder } from '../support/pocket.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { patient } from '../support/wait.ts'
 
 const run = promisify(execFile)
-/** How many files of pictures the browser keeps. */
-const keptFiles = `new Promise((resolve) => {
-  indexedDB.open('oriel').onsuccess = ({ target }) => {
-    target.result.transaction('files').objectStore('files').count().onsuccess = (it) => resolve(it.target.result)
-  }
-})`
 const sample = readFileSync('examples/sample.png')
 const red = 'A red circle on a white background.'
 const square = (colour: string): Promise<Buffer> => {
@@ -64,6 +58,26 @@ describe('The page that asks', () => {
     await answer(page, red)
     expect(await page.getByRole('article').count()).toBe(2)
     expect(await page.getByAltText('sample.png').isVisible()).toBe(true)
+  })
+
+  it('says why an answer is not whole, also when the page is opened again', async () => {
+    const page = await browser.open(oriel.url)
+    for (const [reason, words] of [
+      ['length', 'The answer ended at the limit of tokens.'],
+      ['content_filter', "The model's server ended the answer because of what is in it."],
+    ] as const) {
+      await page.route('**/v1/chat/completions', async (route) => {
+        const response = await route.fetch()
+        const body = (await response.text()).replace('"finish_reason":"stop"', `"finish_reason":"${reason}"`)
+        await route.fulfill({ response, body })
+      })
+      await ask(page, 'Hello')
+      await page.getByText(words).waitFor()
+      await page.unroute('**/v1/chat/completions')
+    }
+    await page.reload()
+    await page.getByText("The model's server ended the answer").waitFor()
+    if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/not-whole.png` })
   })
 
   it('shows an answer while it arrives, and stops it', async () => {
@@ -211,7 +225,7 @@ describe('The page that asks', () => {
     }
     await page.getByRole('button', { name: 'Take the sample picture' }).waitFor()
     await openWith('Take the sample picture')
-    await page.getByRole('list', { name: 'Pictures of the question' }).waitFor()
+    await page.getByRole('button', { name: 'sample.png: options' }).waitFor()
     await tabTo('Question')
     await page.keyboard.type('What is in this image?')
     await page.keyboard.press('Enter')

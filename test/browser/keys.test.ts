@@ -63,6 +63,20 @@ describe('The page of keys', () => {
     expect(browser.complaints().filter((text) => !text.includes('401 (Unauthorized)'))).toEqual([])
   })
 
+  it('refuses the beginning of a key in its field, and one that this browser has kept can be replaced', async () => {
+    const page = await browser.open(`${oriel.url}/keys`, remembering(oriel.url, 'ok_1234…'))
+    const alert = page.getByRole('alert')
+    await alert.getByText('This is only the beginning of a key').waitFor()
+    const field = page.getByLabel('A key of this server')
+    await field.fill('two words')
+    await page.keyboard.press('Enter')
+    await alert.getByText('A key has neither spaces nor').waitFor()
+    expect(await page.evaluate(`localStorage.getItem('oriel.key')`)).toBe('ok_1234…')
+    await field.fill(admin)
+    await page.keyboard.press('Enter')
+    await page.getByRole('table').first().waitFor()
+  })
+
   it('makes a key whose secret is shown once, rotates, limits and revokes it, by keyboard alone', async () => {
     const page = await browser.open(`${oriel.url}/keys`, remembering(oriel.url, admin))
     await press(page, page.getByRole('button', { name: 'New key' }))
@@ -108,12 +122,82 @@ describe('The page of keys', () => {
     expect(browser.complaints().filter((text) => !text.includes('400 (Bad Request)'))).toEqual([])
   })
 
-  it('erases an account when its name is typed', async () => {
+  it('shows what a key has spent that stands on a later page of the sums', async () => {
+    const page = await browser.open(`${oriel.url}/keys`, remembering(oriel.url, admin))
+    const { id } = await page.evaluate<{ id: string }>(`fetch('/admin/keys', {
+      headers: { authorization: 'Bearer ${admin}' },
+    }).then(async (response) => (await response.json()).data.find(({ account }) => account === 'operator'))`)
+    const sums = {
+      'first page': { data: [], next_page: 'later ones' },
+      'later ones': { data: [{ key: id, cost: 7.25 }], next_page: null },
+    }
+    await page.route('**/admin/usage?*', (route) => {
+      const asked = new URL(route.request().url()).searchParams.get('page') ?? 'first page'
+      return route.fulfill({ json: sums[asked as keyof typeof sums] })
+    })
+    await page.reload()
+    await page.getByRole('row').filter({ hasText: 'operator' }).getByText('7.25').waitFor()
+  })
+
+  it('offers no key for an adapter, which the server would refuse', async () => {
+    const page = await browser.open(`${oriel.url}/keys`, remembering(oriel.url, admin))
+    await page.route('**/v1/models', async (route) => {
+      const response = await route.fetch()
+      const { data } = (await response.json()) as { data: object[] }
+      await route.fulfill({ response, json: { data: [...data, { id: 'pocket#butler', parent: 'pocket' }] } })
+    })
+    await page.getByRole('button', { name: 'New key' }).click()
+    await page.getByLabel('pocket', { exact: true }).waitFor()
+    expect(await page.getByLabel('pocket#butler').count()).toBe(0)
+  })
+
+  it('keeps the key of the browser when nothing is typed in its place', async () => {
+    const page = await browser.open(oriel.url, remembering(oriel.url, admin))
+    await page.getByRole('button', { name: 'Settings', exact: true }).click()
+    await page.getByLabel('A key of this server').fill(' ')
+    await page.getByRole('button', { name: 'Use this key' }).click()
+    expect(await page.evaluate(`localStorage.getItem('oriel.key')`)).toBe(admin)
+  })
+
+  it('forgets with the key all that the server has told it, in every window', async () => {
+    const page = await browser.open(`${oriel.url}/activity`, remembering(oriel.url, admin))
+    await page.getByText('Live', { exact: true }).waitFor()
+    const other = await page.context().newPage()
+    await other.goto(`${oriel.url}/keys`)
+    await other.getByRole('button', { name: 'Forget it' }).click()
+    for (const one of [other, page]) {
+      await one.getByRole('alert').getByText('This server needs a key.').waitFor()
+      expect(await one.getByRole('table').count()).toBe(0)
+    }
+    expect(await page.getByRole('region', { name: 'Figures' }).count()).toBe(0)
+    expect(browser.complaints().filter((text) => !text.includes('401 (Unauthorized)'))).toEqual([])
+    await page.getByLabel('A key of this server').fill(admin)
+    await page.keyboard.press('Enter')
+    await other.getByRole('table').first().waitFor()
+  })
+
+  it('forgets with the key which models there are, and asks for another', async () => {
+    const page = await browser.open(oriel.url, remembering(oriel.url, admin))
+    await page.getByRole('button', { name: 'Model: Pocket' }).waitFor()
+    const other = await page.context().newPage()
+    await other.goto(`${oriel.url}/keys`)
+    await other.getByRole('button', { name: 'Forget it' }).click()
+    await page.getByRole('alert').getByText('This server needs a key.').waitFor()
+    await page.getByRole('button', { name: 'Model: pocket' }).click()
+    expect(await page.getByRole('menuitemradio').count()).toBe(0)
+    await page.getByLabel('A key of this server').fill(admin)
+    await page.keyboard.press('Enter')
+    await page.getByRole('button', { name: 'Model: Pocket' }).waitFor()
+    expect(browser.complaints().filter((text) => !text.includes('401 (Unauthorized)'))).toEqual([])
+  })
+
+  it('erases an account when its name is typed, and says before what goes with it', async () => {
     const page = await browser.open(`${oriel.url}/keys`, remembering(oriel.url, admin))
     await press(page, page.getByRole('button', { name: 'Erase team' }))
     const dialog = page.getByRole('dialog')
     const erase = dialog.getByRole('button', { name: 'Erase' })
     expect(await erase.isDisabled()).toBe(true)
+    await dialog.getByText('Its usage, limits, deployments, datasets and fine-tuning jobs are removed.').waitFor()
     await tabTo(page, dialog.getByLabel('Type the name of the account to erase it'))
     await page.keyboard.type('team')
     await page.keyboard.press('Enter')

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -59,6 +59,7 @@ describe('The page of models', () => {
     await press(page, remove)
     const dialog = page.getByRole('dialog', { name: 'Remove SmolVLM 256M Instruct?' })
     await dialog.getByText('mmproj-SmolVLM-256M-Instruct-Q8_0.gguf').waitFor()
+    await dialog.getByText('The model can be downloaded again.').waitFor()
     await page.keyboard.press('Escape')
     await dialog.waitFor({ state: 'detached' })
     await remove.and(page.locator(':focus')).waitFor()
@@ -66,6 +67,30 @@ describe('The page of models', () => {
     await press(page, dialog.getByRole('button', { name: 'Remove' }))
     await elsewhere.getByRole('article', smol).getByRole('button', { name: 'Download' }).waitFor()
     expect(await here.getByRole('article').count()).toBe(1)
+  })
+
+  it('does not promise that a model of the person can be downloaded again', async () => {
+    const own = path.join(home, 'own', 'mine')
+    await mkdir(own, { recursive: true })
+    for (const name of ['', 'mmproj-'])
+      await copyFile(`${pocketFolder}${name}pocket.gguf`, path.join(own, `${name}mine.gguf`))
+    const page = await browser.open(`${oriel.url}/library`)
+    const card = page.getByRole('region', { name: 'On this machine' }).getByRole('article').filter({ hasText: 'mine' })
+    await card.getByRole('button', { name: 'Remove' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByText('This is the only copy that Oriel knows of.').waitFor()
+    await dialog.getByRole('button', { name: 'Remove' }).click()
+    await card.waitFor({ state: 'detached' })
+  })
+
+  it('says when something else answers in place of the server, and goes on after it', async () => {
+    const page = await browser.empty(oriel.url)
+    await page.route('**/admin/models', (route) => route.fulfill({ contentType: 'text/html', body: '<p>Sign in</p>' }))
+    await page.goto(`${oriel.url}/library`)
+    await page.getByRole('alert').getByText('The server did not answer as expected.').waitFor()
+    await page.unroute('**/admin/models')
+    await page.getByRole('article').first().waitFor()
+    expect(await page.getByRole('alert').count()).toBe(0)
   })
 
   it('cancels a download', async () => {

@@ -123,6 +123,16 @@ describe('The pages', () => {
     browser.complaints()
   })
 
+  it('fit all their names into the bar of the narrowest phone', async () => {
+    const page = await browser.open(open.url, { ...sizes.phone, viewport: { width: 320, height: 640 } })
+    await page.getByRole('link', { name: 'API' }).waitFor()
+    const beside = `[...document.querySelectorAll('.rail, .rail > *')].map((one) => one.scrollWidth - one.clientWidth)`
+    expect(Math.max(...(await page.evaluate<number[]>(beside)))).toBe(0)
+    const last = await page.getByRole('button', { name: 'Colours' }).boundingBox()
+    expect((last?.x ?? 0) + (last?.width ?? 0)).toBeLessThanOrEqual(320)
+    if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/narrow.png` })
+  })
+
   it.each(['phone', 'tablet', 'desk'] as const)('show every column of a table: %s', async (size) => {
     for (const place of ['/keys', '/activity']) {
       const page = await browser.open(oriel.url + place, { ...sizes[size], ...remembering(oriel.url, key) })

@@ -125,5 +125,11 @@ describe('The page that asks, with videos and audio', () => {
     const words = await open('words')
     const button = words.getByRole('button', { name: 'Words takes text only' })
     expect(await button.isDisabled()).toBe(true)
+    // An example is about a picture: without one it is not asked.
+    const example = words.getByRole('button', { name: 'What is in this image?' })
+    await example.click()
+    await words.getByRole('alert').getByText('sample.png cannot be added: Words takes no pictures.').waitFor()
+    expect(await words.getByRole('article').count()).toBe(0)
+    expect(await example.isEnabled()).toBe(true)
   })
 })

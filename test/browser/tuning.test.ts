@@ -2,11 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import AxeBuilder from '@axe-core/playwright'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { press, startBrowser, type TestBrowser } from '../support/browser.ts'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { press, remembering, startBrowser, type TestBrowser } from '../support/browser.ts'
 import { jsonl, pictureExample } from '../support/examples.ts'
 import { shape } from '../support/images.ts'
+import { startKeyed } from '../support/keyed.ts'
 import { startServer, type TestServer } from '../support/server.ts'
+import { patient } from '../support/wait.ts'
 
 describe('The page of tuning', () => {
   let folder: string
@@ -110,5 +112,41 @@ describe('The page of tuning', () => {
     await press(page, row.getByRole('button', { name: 'Remove broken' }))
     await page.getByRole('dialog', { name: 'Remove broken?' }).getByRole('button', { name: 'Remove' }).click()
     await row.waitFor({ state: 'detached' })
+  })
+
+  it('says when there are more datasets than it shows', async () => {
+    const page = await browser.empty(oriel.url)
+    const one = { name: 'accounts/local/datasets/one', createTime: '2026-11-30T10:00:00Z', state: 'READY' }
+    const more = { displayName: '', status: { code: 'OK', message: '' }, report: null, problems: [] }
+    const json = { datasets: [{ ...one, ...more }], totalSize: 1300 }
+    await page.route('**/v1/accounts/-/datasets?*', (route) => route.fulfill({ json }))
+    await page.goto(`${oriel.url}/tuning`)
+    await page.getByText('The newest 1 of 1,300 are shown.').waitFor()
+  })
+
+  it('lets the key of an account send datasets, and says that jobs are for who administers the server', async () => {
+    const keyed = await startKeyed()
+    try {
+      const { secret } = await keyed.keyOf({ account: 'team', scopes: ['inference'] })
+      const page = await browser.open(`${keyed.url}/tuning`, remembering(keyed.url, secret))
+      await page.getByRole('button', { name: 'New dataset' }).click()
+      const sending = page.getByRole('dialog', { name: 'New dataset' })
+      await vi.waitFor(async () => expect(await sending.getByLabel('Account').inputValue()).toBe('team'), patient)
+      const example = pictureExample(await shape('red'), 'What is it?', 'A red circle, Sir.')
+      await sending.getByLabel('File').setInputFiles(file('ours.jsonl', jsonl([example, example, example])))
+      await sending.getByRole('button', { name: 'Send' }).click()
+      await page.getByRole('row').filter({ hasText: 'ours' }).getByText('Can be used').waitFor()
+
+      await page.getByRole('button', { name: 'New job' }).click()
+      const making = page.getByRole('dialog', { name: 'New job' })
+      await making.getByRole('button', { name: 'Begin' }).click()
+      await making.getByRole('alert').getByText('This needs an API key with the scope admin.').waitFor()
+      await page.keyboard.press('Escape')
+      await page.getByText('Jobs cannot be begun or changed from here.').waitFor()
+      expect(await page.getByRole('button', { name: 'New job' }).isDisabled()).toBe(true)
+      expect(browser.complaints().filter((text) => !text.includes('403 (Forbidden)'))).toEqual([])
+    } finally {
+      await keyed.close()
+    }
   })
 })

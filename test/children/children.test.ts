@@ -1,8 +1,10 @@
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
   fromWire,
@@ -15,6 +17,7 @@ import {
 } from '../../src/children/index.ts'
 import { OrielError } from '../../src/errors.ts'
 
+const run = promisify(execFile)
 let folder = ''
 beforeAll(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'oriel-children-'))
@@ -60,6 +63,40 @@ test.each([
   await worker.terminate()
 })
 
+test.skipIf(process.platform === 'win32')(
+  'a start for which no descriptor is left ends nothing but itself',
+  async () => {
+    const entry = write(
+      'full.ts',
+      `import { openSync, writeSync } from 'node:fs'
+    import { fileURLToPath, pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
+    import { socketOf, startProcess } from '${new URL('../../src/children/index.ts', import.meta.url).href}'
+    const next = pathToFileURL('/dev/null.js')
+    try {
+      for (;;) openSync('/dev/null', 'r')
+    } catch {}
+    const child = startProcess(next, { stdio: ['ignore', 'ignore', 'ignore', 'ipc', 'pipe'] })
+    let said = 'no socket was missing'
+    try {
+      socketOf(child, 4)
+    } catch (error) {
+      said = String(error)
+    }
+    // This signal harms nobody if it goes to the group of this process.
+    const another = startProcess(next, { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+    said += ', signalled: ' + (child.kill('SIGCONT') || another.kill('SIGCONT'))
+    // Nobody listens to its error.
+    setTimeout(() => writeSync(1, said), 100)`,
+    )
+    // Node loads its sources while there are descriptors.
+    const loader = ['--import', import.meta.resolve('tsx'), fileURLToPath(entry)]
+    const limited = 'ulimit -n 200 && exec "$@"'
+    const { stdout } = await run('sh', ['-c', limited, 'sh', process.execPath, ...loader])
+    expect(stdout).toBe('Error: the process has no socket 4, signalled: false')
+  },
+)
+
 test('messages and their bytes cross a socket, and one that breaks the rules closes it', async () => {
   const entry = write(
     'frames.ts',
@@ -83,7 +120,9 @@ test('messages and their bytes cross a socket, and one that breaks the rules clo
     [3, Buffer.alloc(1_000_000, 'x')],
   ] as const) {
     writeFrame(socket, { n }, payload)
-    await expect.poll(() => frames).toContainEqual([[{ n }, payload.length], Buffer.byteLength(payload)])
+    await expect
+      .poll(() => frames, { timeout: 30_000 })
+      .toContainEqual([[{ n }, payload.length], Buffer.byteLength(payload)])
   }
   writeFrame(socket, null as never)
   expect(String(await once(socket, 'error'))).toContain('a frame is too large')

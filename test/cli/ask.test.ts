@@ -6,7 +6,7 @@ import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { oriel, orielHere, root } from '../support/cli.ts'
 import { shape } from '../support/images.ts'
-import { shortRun } from '../support/long.ts'
+import { inputs, shortRun } from '../support/long.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 const sample = 'examples/sample.png'
@@ -61,7 +61,7 @@ describe('oriel ask', () => {
   })
 })
 
-describe.each(['in its own process', 'with a server'])('oriel ask %s', (where) => {
+describe.each(inputs(['in its own process'], ['in its own process', 'with a server']))('oriel ask %s', (where) => {
   const ask = (...args: string[]) =>
     oriel(['ask', ...args], { env: where === 'with a server' ? beside : {}, cwd: folder })
 

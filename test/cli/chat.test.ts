@@ -44,6 +44,28 @@ describe.skipIf(!hasTerminals)('oriel ask without a question, at a terminal', ()
     expect(await readFile(path.join(home, '.oriel/history'), 'utf8')).toContain(question)
   })
 
+  it('ends at Ctrl-D during an answer as it does between two', async () => {
+    const { code, shown } = await atTerminal(['ask'], [['> ', `${question}\r${ctrlD}`]], { HOME: home })
+    expect(code, shown).toBe(0)
+    expect(shown).not.toMatch(/oriel: |readline/)
+  })
+
+  it('takes what stands between words for a part of the question, and for a folder after /file', async () => {
+    const { code, shown } = await atTerminal(
+      ['ask'],
+      [
+        ['> ', 'Is it red / green . or ... what?\r'],
+        ['> ', `/file .\r`],
+        ['a red one.png: ask about it.', ''],
+        ['> ', '/exit\r'],
+      ],
+      { HOME: home },
+      home,
+    )
+    expect(code, shown).toBe(0)
+    expect(shown).not.toContain('The folder')
+  })
+
   it('begins with the images that are named', async () => {
     const { code, shown } = await atTerminal(
       ['ask', 'examples/sample.png'],

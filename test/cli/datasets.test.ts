@@ -1,11 +1,14 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type Finished, oriel, orielHere } from '../support/cli.ts'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { environment, type Finished, oriel, orielHere, root } from '../support/cli.ts'
 import { jsonl, pictureExample, textExample } from '../support/examples.ts'
 import { shape } from '../support/images.ts'
 import { startServer, type TestServer } from '../support/server.ts'
+import { patient } from '../support/wait.ts'
 
 let server: TestServer
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-cli-datasets-'))
@@ -108,4 +111,24 @@ it('a dataset that cannot be used is refused by its lines, and nothing of it sta
     'oriel: line 1: messages[0].content[0].image_url is "/etc/passwd"; pictures must be below the folder of the dataset.\n',
   )
   expect((await command('list', '--json')).stdout).toBe('{\n  "datasets": []\n}\n')
+})
+
+it.skipIf(process.platform === 'win32')('Ctrl-C leaves nothing of a dataset, there or here', async () => {
+  const temporary = file('temporary')
+  mkdirSync(temporary)
+  const lines = Array.from({ length: 2000 }, (_, at) => textExample(`What is ${at}? ${'Say it. '.repeat(400)}`))
+  writeFileSync(file('long.jsonl'), jsonl(lines))
+  const env = environment({ ORIEL_PORT: new URL(server.url).port, ORIEL_HOST: '127.0.0.1', TMPDIR: temporary })
+  for (const [args, hasBegun] of [
+    [['create'], async () => (await command('list')).stdout.includes('long.jsonl')],
+    [['validate', '--base', 'pocket'], async () => readdirSync(temporary).some((name) => /oriel-examine/.test(name))],
+  ] as const) {
+    const child = spawn(process.execPath, [`${root}bin/oriel.js`, 'dataset', ...args, file('long.jsonl')], { env })
+    const ended = once(child, 'close')
+    await vi.waitFor(async () => expect(await hasBegun()).toBe(true), { ...patient, interval: 5 })
+    child.kill('SIGINT')
+    expect((await ended)[0], args[0]).toBe(130)
+  }
+  expect((await command('list', '--json')).stdout).toBe('{\n  "datasets": []\n}\n')
+  expect(readdirSync(temporary).filter((name) => /oriel-examine/.test(name))).toEqual([])
 })

@@ -98,6 +98,20 @@ it('a model is deployed, scaled, deleted and restored, and each command may be r
   })
 })
 
+it('a deployment is meant by the name of the model that it was made with', async () => {
+  expect((await command('deploy', 'oriel/pocket')).stdout).toMatch(/^The deployment oriel-pocket was made\.\n/)
+  expect(await jsonOf('scale', 'oriel/pocket', '0', '--wait')).toMatchObject({ maxReplicaCount: 1 })
+  const name = 'accounts/local/deployments/oriel-pocket'
+  expect(await jsonOf('deployments', 'get', 'oriel/pocket')).toMatchObject({ name })
+  expect((await command('adapters', 'load', 'upper', 'oriel/pocket')).stdout).toMatch(/ on the deployment oriel-pocket/)
+  expect(await jsonOf('adapters', 'unload', 'upper', 'oriel/pocket')).toEqual({ unloaded: true })
+  expect(await jsonOf('deployments', 'delete', 'oriel/pocket')).toEqual({ deleted: true })
+  expect(await jsonOf('deployments', 'undelete', 'Oriel/Pocket')).toMatchObject({ name })
+  await command('deployments', 'delete', 'oriel-pocket', '--hard')
+  await command('deploy', 'accounts/oriel/models/pocket')
+  expect(await jsonOf('deployments', 'rm', 'accounts/oriel/models/pocket', '--hard')).toEqual({ deleted: true })
+})
+
 it('an adapter is put on a deployment and taken off it, and each command may be repeated', async () => {
   await command('deploy', 'pocket', '--deployment-id', 'eyes')
   for (const _ of [1, 2])

@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { chooseAnswerers } from '../../src/cli/answerer.ts'
+import { OrielError } from '../../src/errors.ts'
 import { orielHere, root } from '../support/cli.ts'
 import { jsonl, pictureExample, textExample } from '../support/examples.ts'
 import { startServer, type TestServer } from '../support/server.ts'
@@ -55,6 +57,12 @@ const evaluated = (args: readonly string[], more: Readonly<Record<string, string
   orielHere(['eval', data, ...args], { ...env, ...more })
 
 describe('oriel eval', () => {
+  it('waits for no model that loads after Ctrl-C', async () => {
+    const reason = new OrielError('cancelled', 'Stopped.', { code: 'interrupted' })
+    const chosen = chooseAnswerers({ local: true }, ['pocket'], AbortSignal.abort(reason))
+    await expect(chosen).rejects.toBe(reason)
+  })
+
   it('compares what models answer with what is wanted, side by side', async () => {
     const { stdout, stderr, code } = await evaluated([
       ...['--model', 'pocket', '--model', 'pocket#upper', '--model', 'json'],

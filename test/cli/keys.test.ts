@@ -253,7 +253,8 @@ describe('oriel usage', () => {
     const { shown } = await atTerminal(['usage'], [], env)
     expect(shown).toMatch(/^Requests, \d{4}-\d\d-\d\d to \d{4}-\d\d-\d\d, each day:\n *3 │ +█+\n/)
     expect(shown).toContain('MODEL   REQUESTS')
-    const question = 'Erase the account acme with 1 key and the usage of 2 requests? [y/N] '
+    const parts = '1 key, the usage of 2 requests, its limits, deployments, datasets and fine-tuning jobs'
+    const question = `Erase the account acme with ${parts}? [y/N] `
     expect((await atTerminal(['erase', 'acme'], [[question, 'n\r']], env)).shown).not.toContain('was erased')
     expect((await atTerminal(['erase', 'acme'], [[question, 'y\r']], env)).shown).toContain('was erased')
   })

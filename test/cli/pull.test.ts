@@ -34,11 +34,11 @@ interface Running {
   ended: Promise<{ code: number | null; stdout: string; stderr: string }>
 }
 
-function start(...args: string[]): Running {
+function start(env: Readonly<Record<string, string>>, ...args: string[]): Running {
   const child = spawn(process.execPath, [path.join(root, 'bin/oriel.js'), ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: environment({ HF_ENDPOINT: hub.url, HF_HOME: home, ORIEL_MODELS_DIR: path.join(home, 'own') }),
+    env: environment({ HF_ENDPOINT: hub.url, HF_HOME: home, ORIEL_MODELS_DIR: path.join(home, 'own'), ...env }),
   })
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (text) => {
@@ -52,7 +52,7 @@ function start(...args: string[]): Running {
   )
   return { child, ended }
 }
-const oriel = (...args: string[]) => start(...args).ended
+const oriel = (...args: string[]) => start({}, ...args).ended
 
 /** Waits until the saved progress and the complete files have this many bytes. */
 async function saved(bytes: number): Promise<void> {
@@ -80,14 +80,14 @@ async function sent(bytes: number): Promise<void> {
 describe('oriel pull', () => {
   it.skipIf(shortRun)('resumes after it was stopped, and after it was killed', async () => {
     hub.trouble.pace = 80
-    const stopped = start('pull', repo)
+    const stopped = start({}, 'pull', repo)
     await sent(1_500_000)
     stopped.child.kill('SIGINT')
     expect(await stopped.ended).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('oriel: Stopped. The downloaded part is kept: repeat the command to resume.\n'),
     })
-    const killed = start('pull', repo)
+    const killed = start({}, 'pull', repo)
     await sent(2_500_000)
     await saved(2_500_000)
     killed.child.kill('SIGKILL')
@@ -98,7 +98,7 @@ describe('oriel pull', () => {
     const both = await Promise.all([oriel('pull', repo), oriel('pull', repo)])
     for (const { code, stdout, stderr } of both) {
       expect(code, stderr).toBe(0)
-      expect(stdout).toBe(`${repo}:Q8_0 is ready (14.9 MB). Serve it with: oriel serve --model ${repo}\n`)
+      expect(stdout).toBe(`${repo}:Q8_0 is ready (15.5 MB). Serve it with: oriel serve --model ${repo}\n`)
       expect(stderr).toMatch(/MB already downloaded/)
     }
     // The vision file's header twice, and the missing part once.
@@ -109,7 +109,28 @@ describe('oriel pull', () => {
   it.runIf(shortRun)('downloads a model', async () => {
     const { code, stdout, stderr } = await oriel('pull', repo)
     expect(code, stderr).toBe(0)
-    expect(stdout).toBe(`${repo}:Q8_0 is ready (14.9 MB). Serve it with: oriel serve --model ${repo}\n`)
+    expect(stdout).toBe(`${repo}:Q8_0 is ready (15.5 MB). Serve it with: oriel serve --model ${repo}\n`)
+  })
+
+  it('says what `oriel run` has downloaded on stderr: stdout has the answer alone', async () => {
+    const place = path.join(home, 'run')
+    const running = start({ HF_HOME: place }, 'run', '--yes', '--json', repo, 'examples/sample.png', 'What is it?')
+    const { code, stdout, stderr } = await running.ended
+    expect(code, stderr).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ model: `${repo}:Q8_0` })
+    expect(stderr).toContain(`${repo}:Q8_0 is ready (15.5 MB).`)
+  })
+
+  it.skipIf(process.platform === 'win32')('ends with 130 if Ctrl-C stops the download of `oriel run`', async () => {
+    hub.trouble.pace = 80
+    const stopped = start({ HF_HOME: path.join(home, 'stopped') }, 'run', '--yes', repo, 'What is it?')
+    await sent(500_000)
+    stopped.child.kill('SIGINT')
+    expect(await stopped.ended).toMatchObject({
+      code: 130,
+      stdout: '',
+      stderr: expect.stringContaining('oriel: Stopped. The downloaded part is kept: repeat the command to resume.\n'),
+    })
   })
 
   it('answers with the pulled model', async () => {
@@ -128,7 +149,7 @@ describe('oriel pull', () => {
     // As `usage` counts them: with the mark after the image.
     expect(stdout).toMatch(/^image tokens +512 x 512: 72 low, 110 auto, 110 high$/m)
     expect(stdout).toMatch(
-      /^memory +\S+ [MG]B \(weights 5.3 MB, vision 19.2 MB, \d+ tokens of context [\d.]+ MB, .*\)$/m,
+      /^memory +\S+ [MG]B \(weights 5.9 MB, vision 19.2 MB, \d+ tokens of context [\d.]+ MB, .*\)$/m,
     )
     expect((await oriel('show', 'qwen/qwen2.5-vl-72b-instruct')).stdout).toMatch(
       /^downloaded +no: oriel pull qwen2.5-vl-72b downloads it$/m,
@@ -139,7 +160,7 @@ describe('oriel pull', () => {
     expect(await oriel('rm', repo)).toMatchObject({ code: 1, stderr: expect.stringContaining('use --yes') })
     expect(await oriel('rm', '--yes', repo)).toMatchObject({
       code: 0,
-      stdout: `${repo}:Q8_0 was removed: 14.9 MB freed.\n`,
+      stdout: `${repo}:Q8_0 was removed: 15.5 MB freed.\n`,
     })
     expect((await oriel('list')).stdout).not.toContain(repo)
   })

@@ -1,11 +1,14 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { curve } from '../../src/cli/curve.ts'
-import { oriel, orielHere } from '../support/cli.ts'
+import { environment, oriel, orielHere, root } from '../support/cli.ts'
 import { jsonl, textExample } from '../support/examples.ts'
 import { shortRun } from '../support/long.ts'
+import { startServer, type TestServer } from '../support/server.ts'
 import { fakeTrainer } from '../support/tuning.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'oriel-cli-tune-'))
@@ -43,6 +46,62 @@ describe('oriel tune', () => {
   })
 })
 
+/** Starts `oriel tune`, whose trainer does not come to its end. */
+function begun(...args: string[]) {
+  const waiting = { ...env, ORIEL_TRAINER: fakeTrainer('waits').join(',') }
+  const child = spawn(process.execPath, [`${root}bin/oriel.js`, 'tune', ...args], { env: environment(waiting) })
+  let stderr = ''
+  const isThere = async (text: RegExp): Promise<string> => {
+    const found = () => text.exec(stderr)
+    while (found() === null) await once(child.stderr, 'data')
+    return found()?.[1] ?? ''
+  }
+  child.stderr.on('data', (text) => {
+    stderr += String(text)
+  })
+  return { child, isThere, ended: once(child, 'close').then(([code]) => ({ code, stderr })) }
+}
+
+describe.skipIf(shortRun || process.platform === 'win32')('oriel tune without a server, when it must end', () => {
+  const args = [file, '--base', 'pocket', '--trainer', 'external', '--name', 'ended'] as const
+
+  it('is gone on with by the id that it said, also if it was killed', async () => {
+    const killed = begun(...args)
+    const id = await killed.isThere(/The job is (\S+)\.\n/)
+    await killed.isThere(/It begins to train|step \d+/)
+    killed.child.kill('SIGKILL')
+    await killed.ended
+    const again = await oriel(['tune', ...args], { env })
+    expect(again.stderr).toContain(`The job ${id} is training an adapter with the name ended. Name the adapter`)
+    const stopped = begun('--resume', id)
+    await stopped.isThere(/It begins to train|step \d+/)
+    stopped.child.kill('SIGTERM')
+    expect(await stopped.ended).toEqual({
+      code: 130,
+      stderr: expect.stringContaining(`Go on with: oriel tune --resume ${id}\n`),
+    })
+    const done = await oriel(['tune', '--resume', id, '--json'], { env })
+    expect(JSON.parse(done.stdout)).toMatchObject({ job: id, state: 'JOB_STATE_COMPLETED', progress: { step: 20 } })
+  })
+})
+
+describe('oriel tune with a server that runs', () => {
+  let server: TestServer
+  beforeAll(async () => {
+    server = await startServer({ accounts: { dataDir: path.join(folder, 'served') } })
+  })
+  afterAll(() => server.close())
+
+  it('leaves no dataset there if the second one cannot be used', async () => {
+    const wrong = path.join(folder, 'wrong evaluation.jsonl')
+    writeFileSync(wrong, '{}\n{}\n{}\n')
+    const served = { ORIEL_PORT: new URL(server.url).port, ORIEL_HOST: '127.0.0.1' }
+    const { code, stderr } = await orielHere(['tune', file, '--base', 'pocket', '--evaluation', wrong], served)
+    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringMatching(/line 1: messages/) })
+    expect((await orielHere(['dataset', 'list', '--json'], served)).stdout).toBe('{\n  "datasets": []\n}\n')
+  })
+})
+
 describe('the curve of a loss', () => {
   it('has the mean of neighbours where there is not enough space, and a scale', () => {
     expect(curve([4, 2, 1], 40, 2)).toBe('4.00 │█\n   0 │██▄\n')
@@ -53,5 +112,10 @@ describe('the curve of a loss', () => {
     )
     expect(wide.length).toBeLessThanOrEqual(41)
     expect(curve([], 40)).toBe('')
+  })
+
+  it('may have more values than a call can have arguments', () => {
+    const many = Array.from({ length: 300_000 }, (_, at) => (at < 150_000 ? 2 : 1))
+    expect(curve(many, 15, 2)).toBe('2.00 │████\n   0 │████████\n')
   })
 })

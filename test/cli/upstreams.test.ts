@@ -24,7 +24,7 @@ afterAll(async () => {
 })
 
 describe('oriel serve in front of other servers', () => {
-  const server = { out: '', err: '', url: '', exited: false, hangUp: () => {}, kill: () => {} }
+  const server = { out: '', err: '', url: '', exited: false, hangUp: () => {}, leave: () => {}, kill: () => {} }
   beforeAll(async () => {
     const child = spawn(process.execPath, [`${root}bin/oriel.js`, 'serve', '--port', '0', '--config', file], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -40,6 +40,7 @@ describe('oriel serve in front of other servers', () => {
       server.exited = true
     })
     server.hangUp = () => child.kill('SIGHUP')
+    server.leave = () => child.stdout.destroy()
     server.kill = () => child.kill('SIGKILL')
     await vi.waitFor(() => expect(server.out).toContain('curl '), patient)
     server.url = /http:\/\/\S+:\d+/.exec(server.out)?.[0] ?? ''
@@ -97,6 +98,16 @@ describe('oriel serve in front of other servers', () => {
     await vi.waitFor(() => expect(server.err).toContain('The configuration stays as it was.'), patient)
     expect(server.err).toMatch(/upstreams\[0\]\.wieght: there is no such setting, did you mean weight\?/)
     expect(await ask('c')).toContain('Two has b')
+    expect(server.exited).toBe(false)
+  })
+
+  it.skipIf(process.platform === 'win32')('goes on if nobody reads any more what it says', async () => {
+    server.leave()
+    for (const alias of ['d', 'e']) {
+      writeFileSync(file, `${section('one', one) + section('two', two)}[aliases]\n${alias} = "two/b"\n`)
+      server.hangUp()
+      await vi.waitFor(async () => expect(await ask(alias)).toContain('Two has b'), patient)
+    }
     expect(server.exited).toBe(false)
   })
 })

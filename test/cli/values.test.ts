@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { amount, duration, earlier, later, listed, someOf } from '../../src/cli/values.ts'
+import { amount, duration, earlier, later, listed, someOf, wholeNumber } from '../../src/cli/values.ts'
 
 const hour = 3_600_000
 
@@ -18,6 +18,13 @@ describe('the values of flags', () => {
       expect(() => later(wrong), wrong).toThrow('It must be a day like 2027-01-31, or a duration like 12h, 30d or 4w.')
     expect(() => later('2020-01-31')).toThrow('It must lie in the future.')
     expect(() => earlier('2999-01-31')).toThrow('It must lie in the past.')
+  })
+
+  it('are whole numbers in digits; one that is empty is not 0', () => {
+    const replicas = wholeNumber(0, 16, 'It must be a whole number.')
+    expect(['0', '3', '016'].map(replicas)).toEqual([0, 3, 16])
+    for (const wrong of ['', ' ', '-1', '1.5', '1e1', '0x10', ' 3', '17', 'NaN'])
+      expect(() => replicas(wrong), wrong).toThrow('It must be a whole number.')
   })
 
   it('are amounts of the currency, in micro-units', () => {

@@ -55,6 +55,10 @@ describe('the words of a question', () => {
     await expect(sorted([at('odd'), 'What', 'is', 'it?'])).rejects.toThrow(`oriel ask ${at('odd')} "What is it?"`)
     for (const url of ['file://elsewhere/x.png', 'file:///%zz.png'])
       await expect(sorted([url, 'What?'])).rejects.toThrow(`${url} is not the URL of a file here`)
+    await expect(sorted(['-', 'What?'], stdin(''))).rejects.toMatchObject({
+      message: 'The word - means what stdin has, and stdin is empty.',
+      code: 'empty_file',
+    })
     await expect(sorted([at('odd'), ' '])).rejects.toThrow('The question is empty.')
     await expect(sorted([at('odd')], stdin('\n'))).rejects.toThrow('The question is empty.')
     await expect(sorted(['What is it?', 'And that?'])).rejects.toThrow('There are 2 questions')

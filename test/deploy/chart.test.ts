@@ -121,6 +121,7 @@ describe(`the chart${whyNotRendered === undefined ? '' : ` (skipped: ${whyNotRen
     const settings = settingsOf(one)
     expect(settings).toEqual({
       model: all.models,
+      models: { dirs: ['/data/.cache/models'] },
       engine: { contextTokens: 8192 },
       upstreams: all.settings.upstreams,
       server: {
@@ -186,6 +187,9 @@ describe(`the chart${whyNotRendered === undefined ? '' : ` (skipped: ${whyNotRen
     expect(annotationsOf({ secret: { values: { HF_TOKEN: 'x' } } })).not.toEqual(one)
     expect(rendered({}).one('Deployment').spec.strategy).toMatchObject({ rollingUpdate: { maxUnavailable: 0 } })
     expect(rendered({ data: { create: true } }).one('Deployment').spec.strategy).toEqual({ type: 'Recreate' })
+    const ofOneNode = { create: true, accessMode: 'ReadWriteOnce' }
+    expect(rendered({ cache: ofOneNode }).one('Deployment').spec.strategy).toEqual({ type: 'Recreate' })
+    expect(rendered({ cache: { create: true } }).one('Deployment').spec.strategy).toHaveProperty('rollingUpdate')
   })
 
   it.skipIf(whyNotRendered)('refuses what would lose data, and says what to do', () => {

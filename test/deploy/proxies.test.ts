@@ -120,7 +120,7 @@ async function startCaddy(hosts: readonly string[]): Promise<number> {
     storage file_system ${folder}/caddy
   }\n`
   const file = path.join(folder, `Caddyfile-${port}`)
-  const ours = having(read('Caddyfile'), 'request_body {', 'tls internal\n\trequest_body {')
+  const ours = having(read('Caddyfile'), 'reverse_proxy {', 'tls internal\n\treverse_proxy {')
   writeFileSync(file, options + ours)
   const env = { ...process.env, SITE: site, UPSTREAM: hosts.join(' '), HOME: folder }
   const checked = spawnSync('caddy', ['validate', '--config', file, '--adapter', 'caddyfile'], {
@@ -216,6 +216,32 @@ describe.each(proxies)('$name with deploy/$files', ({ name, version, start }) =>
       { error: expect.objectContaining({ message: expect.any(String) }) },
     ])
     expect([400, 404, 422]).toContain(status)
+  })
+
+  it.skipIf(skip)(title('lets in a file of a dataset, however large it is'), async () => {
+    const line = Buffer.from(
+      `${JSON.stringify({
+        messages: [
+          { role: 'user', content: 'a'.repeat(1_000_000) },
+          { role: 'assistant', content: 'b' },
+        ],
+      })}\n`,
+    )
+    const head =
+      '--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n--x\r\ncontent-disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
+    const body = Buffer.concat([
+      Buffer.from(head),
+      ...Array.from({ length: 40 }, () => line),
+      Buffer.from('\r\n--x--\r\n'),
+    ])
+    const { status, text } = await send(port, '/v1/files', body, 'multipart/form-data; boundary=x')
+    // From elsewhere it is for those with a key. That it says so itself shows that it got here.
+    expect([status, JSON.parse(text)]).toEqual([403, { error: expect.objectContaining({ code: 'key_needed' }) }])
+  })
+
+  it.skipIf(skip)(title('lets nobody on the internet change the disk of a server without keys'), async () => {
+    const answer = await send(port, '/admin/models/pull', JSON.stringify({ model: 'smolvlm-500m' }))
+    expect(answer).toMatchObject({ status: 403, text: expect.stringContaining('key_needed') })
   })
 
   it.skipIf(skip)(title('ends the work of a client that leaves'), async () => {

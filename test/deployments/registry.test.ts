@@ -1,10 +1,17 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { ConfiguredDeployments } from '../../src/deployments/configured.ts'
+import { DeployedModels } from '../../src/deployments/deployed-models.ts'
+import { Deployment } from '../../src/deployments/deployment.ts'
 import { type KeptResource, keyOf, type ResourceStore } from '../../src/deployments/kept.ts'
-import { type DeploymentRecord, usualWanted } from '../../src/deployments/record.ts'
+import { MemoryBudget } from '../../src/deployments/memory-budget.ts'
+import type { MemoryPlan } from '../../src/deployments/memory-plan.ts'
+import { type DeploymentRecord, purgeMs, usualWanted } from '../../src/deployments/record.ts'
 import { Registry } from '../../src/deployments/registry.ts'
+import type { SharedServices } from '../../src/deployments/starter.ts'
 import { OrielError } from '../../src/errors.ts'
 import { createLogger } from '../../src/log.ts'
+import type { AdapterCard, ModelCard } from '../../src/models/index.ts'
 
 /** A store in memory. Before it is told to go on, it may break at a change: before it, or after it and before its answer. */
 class Memory implements ResourceStore {
@@ -106,6 +113,49 @@ describe('the registry', () => {
     await registry.reload()
     expect([registry.list().length, store.kept.size]).toEqual([1, 2])
   })
+})
+
+it('a deployment that was deleted a week ago is gone with its adapters, and so are those of the last one of a name', async () => {
+  const store = new Memory()
+  const model = { id: 'pocket', version: '1' } as ModelCard
+  const serve = async () => {
+    const configured: ConfiguredDeployments = new ConfiguredDeployments({
+      find: async () => model,
+      make: (model, record) =>
+        new Deployment(model, { total: 1 } as MemoryPlan, { budget: new MemoryBudget(1) } as SharedServices, record),
+      ...{ bytesOf: () => 1, budget: 1, sequencesOf: () => 1, log },
+      onReload: () => deployedModels.reload(),
+      forget: (record) => deployedModels.forget(record),
+    })
+    const deployedModels = new DeployedModels({
+      deployments: () => configured.records(() => true),
+      adapter: async (id) => ({ id, fits: ['pocket'] }) as unknown as AdapterCard,
+      load: async () => {},
+      log,
+    })
+    await deployedModels.open(store)
+    await configured.open(store)
+    return { configured, deployedModels }
+  }
+  const kept = async () => (await store.list('deployed_model')).map(({ id }) => id)
+  const first = await serve()
+  for (const id of ['d', 'e']) await first.configured.create('a', { id, model: 'pocket', maxReplicas: 0 })
+  await first.deployedModels.load('a', { adapter: 'one', deployment: 'd' }, false)
+  await first.configured.remove('a', 'd')
+  expect(await kept()).toEqual(['one-d'])
+  const deleted = await opened(store)
+  await deleted.change(name('d'), (before) => ({ ...before, deleted: Date.now() - purgeMs - 1000 }))
+  const second = await serve()
+  expect(second.configured.list().map(({ record }) => record.id)).toEqual(['e'])
+  expect(await kept()).toEqual([])
+
+  // The first server does not know yet that it is gone.
+  await second.configured.remove('a', 'e', { purge: true })
+  await first.deployedModels.load('a', { adapter: 'two', deployment: 'e' }, true)
+  expect(await kept()).toEqual(['two-e'])
+  await second.configured.create('a', { id: 'e', model: 'pocket', maxReplicas: 0 })
+  expect(await kept()).toEqual([])
+  await Promise.all([first, second].map(({ configured }) => configured.close()))
 })
 
 type Act = {

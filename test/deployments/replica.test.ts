@@ -1,7 +1,10 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { deferred } from '../../src/deferred.ts'
 import type { Backend } from '../../src/deployments/backend.ts'
+import { Deployment } from '../../src/deployments/deployment.ts'
 import { MemoryBudget } from '../../src/deployments/memory-budget.ts'
 import type { MemoryPlan } from '../../src/deployments/memory-plan.ts'
+import { usualWanted } from '../../src/deployments/record.ts'
 import { Replica } from '../../src/deployments/replica.ts'
 import type { Starter } from '../../src/deployments/starter.ts'
 import { OrielError } from '../../src/errors.ts'
@@ -15,22 +18,24 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
+const card = { id: 'model', version: '1' } as ModelCard
+const plan = { total: 1 } as MemoryPlan
+
+/** Memory for one replica. */
+const servicesOf = (start: Starter) => ({
+  ...{ budget: new MemoryBudget(1), start, reread: async () => card, log: createLogger('silent') },
+  config: { keepLoadedMs: 0, timeoutMs: 1000 } as never,
+})
+
 /** A model whose loads take no time. */
 function deployed() {
   const starts: Parameters<Starter>[1][] = []
-  const card = { id: 'model', version: '1' } as ModelCard
-  const services = {
-    budget: new MemoryBudget(1),
-    async start(_: ModelCard, start: Parameters<Starter>[1]) {
-      starts.push(start)
-      return { close: async () => {} } as Backend
-    },
-    reread: async () => card,
-    config: { keepLoadedMs: 0, timeoutMs: 1000 } as never,
-    log: createLogger('silent'),
-  }
+  const services = servicesOf(async (_, start) => {
+    starts.push(start)
+    return { close: async () => {} } as Backend
+  })
   const keeping = { idleMs: 0, isPinned: () => false, onEvicted: () => {} }
-  const replica = new Replica(card, { total: 1 } as MemoryPlan, services, keeping)
+  const replica = new Replica(card, plan, services, keeping)
   const use = async (): Promise<() => void> => {
     const use = new AbortController()
     await replica.use(use.signal, 1000)
@@ -93,4 +98,23 @@ it('a model with a damaged vision file goes on with texts', async () => {
   end()
   await vi.advanceTimersByTimeAsync(600_000)
   expect([told(), starts.length]).toEqual([['loaded', textsOnly(damaged)], 1])
+})
+
+it('requests wait for the replica that is on the way, and ask none for which there is no memory', async () => {
+  const loaded = deferred<void>()
+  const start = vi.fn(async () => {
+    await loaded.promise
+    return { close: async () => {} } as Backend
+  })
+  const record = {
+    ...{ ...usualWanted, minReplicas: 1, maxReplicas: 2, replicas: 2 },
+    ...{ account: 'a', id: 'd', model: card.id, created: 0, updated: 0, deleted: null },
+  }
+  const deployment = new Deployment(card, plan, servicesOf(start), record)
+  const { signal } = new AbortController()
+  const asked = Array.from({ length: 4 }, () => deployment.use(signal, 1000))
+  await vi.advanceTimersByTimeAsync(0)
+  loaded.resolve()
+  expect(new Set(await Promise.all(asked)).size).toBe(1)
+  expect([start.mock.calls.length, deployment.desired, deployment.failure]).toEqual([1, 2, undefined])
 })

@@ -69,6 +69,24 @@ describe('a request', () => {
     expect(theirs.attachments).not.toEqual(mine.attachments)
   })
 
+  it('with a message of megabytes is named by its beginning, its length and its images, in however many parts it comes', () => {
+    const named = (texts: readonly string[], images: readonly string[] = []) => {
+      const content = [
+        ...texts.map((text) => ({ kind: 'text' as const, text })),
+        ...images.map((_, attachment) => ({ kind: 'image' as const, attachment })),
+      ]
+      return traces({ ...chat(), messages: [{ role: 'user', content }] }, images).beginnings.map(({ name }) => name)
+    }
+    const part = (letter: string) => letter.repeat(16_000)
+    const long = Array<string>(970).fill(part('a'))
+    // What is behind its beginning is not read.
+    expect(named(long.with(-1, part('b')))).toEqual(named(long))
+    const cat = named(long, ['https://example.com/cat.png'])
+    for (const other of [named(long.with(0, part('b'))), named([...long, part('a')]), cat])
+      expect(other).not.toEqual(named(long))
+    expect(named(long, ['https://example.com/dog.png'])).not.toEqual(cat)
+  })
+
   it('with a file of megabytes is named by some of it, and another file has another name', () => {
     const long = (end: string) => `data:image/png;base64,${'A'.repeat(5_000_000)}${end}`
     const named = (url: string) => traces(chat(['user', 'A', 0]), [url]).attachments

@@ -65,6 +65,30 @@ describe('admission', () => {
     expect(admit([waiting(50)], [running(60)], promised(41))).toEqual([0])
   })
 
+  it('compares few of the long prompts of a client that wait for the same prefix, and all short ones', () => {
+    const compared = (requests: number, cells: number): number => {
+      let count = 0
+      const promised = () => {
+        count++
+        return cells - 1
+      }
+      const queue = Array.from({ length: requests }, () => waiting(cells))
+      const prefixes = { held: () => 0, promised, running: () => 0 }
+      expect(admit(queue, [running(cells)], { cells: 1e6, prefixes })).toEqual([])
+      return count
+    }
+    expect(compared(30, 32_000)).toBeLessThan(8)
+    expect(compared(500, 100)).toBe(500)
+  })
+
+  it('admits another client while many long prompts of one wait', () => {
+    const alone = requestIn({ prompt: 5, over: { client: 'other' } }).request
+    const queue = [...Array.from({ length: 30 }, () => waiting(32_000)), alone]
+    const promised = (request: EngineRequest) => (request === alone ? 0 : 31_999)
+    const prefixes = { held: () => 0, promised, running: () => 0 }
+    expect(admit(queue, [running(32_000)], { cells: 1e6, prefixes })).toEqual([30])
+  })
+
   it('changes nothing by itself', () => {
     const request = waiting(5)
     const [admission] = admissions([request], stateOf([]))

@@ -34,7 +34,9 @@ function open(cells: number, later: readonly string[] = [], hears = false) {
   }
   const letGo: string[] = []
   const failures: unknown[] = []
-  const scheduler = new Scheduler({
+  /** Whether the engine was idle whenever it had told all. */
+  const idle: boolean[] = []
+  const scheduler: Scheduler = new Scheduler({
     decoder: new KvModel(cells, 260, true).decoder,
     architectures: { images: architecture, audio: hears ? ears : null },
     encoder: hears ? hearing(encoder, order) : encoder,
@@ -46,7 +48,7 @@ function open(cells: number, later: readonly string[] = [], hears = false) {
       },
       fail: (_, error) => failures.push(error),
       answer() {},
-      flush() {},
+      flush: () => idle.push(scheduler.isIdle),
       async payload(id, { attachment }) {
         const name = `${id} ${attachment.hash}`
         const isLater = later.includes(name) && !asked.includes(name)
@@ -66,7 +68,7 @@ function open(cells: number, later: readonly string[] = [], hears = false) {
     }
   }
   const decoded = (id: number, hash: string): void => decoding(`${id} ${hash}`).resolve()
-  return { scheduler, submit, until, order, ends, asked, letGo, failures, decoded }
+  return { scheduler, submit, until, order, ends, asked, letGo, failures, idle, decoded }
 }
 
 /** A sound has two chunks of one token each. */
@@ -228,6 +230,18 @@ describe('the order of encoding', () => {
     expect(failures).toHaveLength(1)
     expect(letGo.filter((one) => one.startsWith('1 '))).toHaveLength(5)
   })
+})
+
+it('an engine is idle only when the part of a cancelled request is encoded, and says so then', async () => {
+  const { scheduler, submit, until, order, failures, idle } = open(2000)
+  submit(0, images(0, 1))
+  await until(() => order.length === 1)
+  scheduler.cancel(0)
+  await until(() => failures.length === 1)
+  expect(scheduler.isIdle).toBe(false)
+  expect(idle).not.toContain(true)
+  await until(() => idle.at(-1) === true)
+  expect(order).toHaveLength(1)
 })
 
 describe('an image that has to be decoded first', () => {

@@ -1,7 +1,7 @@
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { deferred } from '../../src/deferred.ts'
 import { Cores } from '../../src/engine/cores.ts'
-import type { OpenedEncoder } from '../../src/engine/encoder.ts'
+import type { AttachmentEncoder, OpenedEncoder } from '../../src/engine/encoder.ts'
 import { EngineProcess } from '../../src/engine/engine-process.ts'
 import type { EngineModel, HeaderRequest } from '../../src/engine/generation.ts'
 import type { LoadedModel } from '../../src/engine/load-model.ts'
@@ -11,21 +11,26 @@ import { OrielError } from '../../src/errors.ts'
 import { answerAlone, architecture, KvModel, slowEncoder } from '../support/kv-model.ts'
 import { engineSettings, requestOf } from '../support/pocket.ts'
 
+const counted = vi.hoisted(() => vi.fn<(bytes: number) => void>())
+vi.mock('../../src/native/index.ts', async (original) => ({ ...(await original<object>()), countOutlived: counted }))
+
 const options: LoadOptions = { decoder: '', projector: null, name: 'model', settings: engineSettings }
+
+const modelWith = (encoder: AttachmentEncoder): LoadedModel => ({
+  decoder: new KvModel(500, 300, true).decoder,
+  architectures: { images: architecture, audio: null },
+  encoder,
+  cores: new Cores(1),
+  model: { name: 'model' } as Partial<EngineModel> as EngineModel,
+  opening: null,
+})
 
 /** A process whose channel is a list, and whose model needs no files. */
 async function start(load?: () => Promise<LoadedModel>) {
   const sent: FromEngine[] = []
   const loadFake = async (_: LoadOptions, onProgress: (share: number) => void): Promise<LoadedModel> => {
     for (const share of [0.001, 0.5, 0.505, 1]) onProgress(share)
-    return {
-      decoder: new KvModel(500, 300, true).decoder,
-      architectures: { images: architecture, audio: null },
-      encoder: slowEncoder(2),
-      cores: new Cores(1),
-      model: { name: 'model' } as Partial<EngineModel> as EngineModel,
-      opening: null,
-    }
+    return modelWith(slowEncoder(2))
   }
   const engine = new EngineProcess((message) => sent.push(message), load ?? loadFake)
   const until = async (type: FromEngine['type'], id?: number) => {
@@ -51,11 +56,7 @@ async function startOpening() {
   const opening = deferred<OpenedEncoder>()
   const encoder = { ...slowEncoder(2), runtimes: { vision: 'onnx' }, uncalibrated: [], close() {} } as const
   const loadFake = async (): Promise<LoadedModel> => ({
-    decoder: new KvModel(500, 300, true).decoder,
-    architectures: { images: architecture, audio: null },
-    encoder: whileOpening(opening.promise),
-    cores: new Cores(1),
-    model: { name: 'model' } as Partial<EngineModel> as EngineModel,
+    ...modelWith(whileOpening(opening.promise)),
     opening: opening.promise.then(({ runtimes }) => ({ runtimes, calibration: null })),
   })
   const started = await start(loadFake)
@@ -114,6 +115,33 @@ it('requests the pixels of an image, and reports when all of its tiles are encod
   expect(sent).toContainEqual({ type: 'encoded', id: 1, hash: '1' })
 })
 
+it('counts what has come as garbage, once for all requests that let it go, and nothing for what is cached', async () => {
+  const cache = new Map<string, Float32Array>()
+  const slow = slowEncoder(2)
+  const encoder: AttachmentEncoder = {
+    ...slow,
+    cached: (key) => cache.get(key),
+    async encode(span, bytes) {
+      const part = await slow.encode(span, bytes)
+      if (part.embeddings !== null) cache.set(span.key, part.embeddings)
+      return part
+    },
+  }
+  const { engine, sent, until, eventsOf } = await start(async () => modelWith(encoder))
+  await until('ready')
+  counted.mockClear()
+  for (const id of [1, 2]) engine.receive({ type: 'generate', id, request: request([image, text('?')]) })
+  for (const tile of [1, 2]) {
+    await expect.poll(() => sent.filter(({ type }) => type === 'want').length).toBe(tile)
+    engine.receive({ type: 'payload', id: 1, hash: '1', bytes: new Uint8Array(9) })
+  }
+  for (const id of [1, 2]) await expect.poll(() => eventsOf(id).at(-1)?.type).toBe('done')
+  engine.receive({ type: 'generate', id: 3, request: request([image, text('?')]) })
+  await expect.poll(() => eventsOf(3).at(-1)?.type).toBe('done')
+  await until('encoded', 3)
+  expect(counted.mock.calls).toEqual([[18]])
+})
+
 it('waits for pixels that have to be decoded, also if the news that they are comes at the same time', async () => {
   const { engine, sent, until, eventsOf } = await start()
   await until('ready')
@@ -127,6 +155,44 @@ it('waits for pixels that have to be decoded, also if the news that they are com
     engine.receive({ type: 'payload', id: 1, hash: '1', bytes: new Uint8Array(9) })
   }
   await expect.poll(() => eventsOf(1).at(-1)?.type).toBe('done')
+})
+
+it('asks for the pixels of another request, if the one that was asked has all embeddings before they come', async () => {
+  const named = {
+    ...architecture,
+    plan: (...[size, detail, ...others]: Parameters<typeof architecture.plan>) => ({
+      ...architecture.plan(size, detail, ...others),
+      name: detail,
+    }),
+  }
+  const { engine, sent, until, eventsOf } = await start(async () => ({
+    ...modelWith(slowEncoder(2)),
+    architectures: { images: named, audio: null },
+  }))
+  await until('ready')
+  engine.receive({ type: 'generate', id: 1, request: request([{ ...image, detail: 'low' }, text('?')]) })
+  engine.receive({ type: 'generate', id: 2, request: request([{ ...image, detail: 'high' }, text('?')]) })
+  const wanted = () => sent.flatMap((message) => (message.type === 'want' ? message.id : []))
+  await until('want')
+  engine.receive({ type: 'payload', id: 1, hash: '1', bytes: null })
+  engine.receive({ type: 'decoded', id: 1, hash: '1' })
+  for (const so of [
+    [1, 1],
+    [1, 1, 1],
+  ]) {
+    await expect.poll(wanted).toEqual(so)
+    engine.receive({ type: 'payload', id: 1, hash: '1', bytes: new Uint8Array(9) })
+  }
+  // The first one was decoded for both. Its pixels are freed on the way, and its answer goes on for long.
+  engine.receive({ type: 'pause', id: 1, paused: true })
+  for (const so of [
+    [1, 1, 1, 1, 2],
+    [1, 1, 1, 1, 2, 2],
+  ]) {
+    await expect.poll(wanted).toEqual(so)
+    engine.receive({ type: 'payload', id: 2, hash: '1', bytes: new Uint8Array(9) })
+  }
+  await expect.poll(() => eventsOf(2).at(-1)?.type).toBe('done')
 })
 
 it('answers texts while the image encoder is being opened, and then images', async () => {

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { deferred } from '../../src/deferred.ts'
 import type { AdapterFiles } from '../../src/engine/generation.ts'
 import { KeptAdapters } from '../../src/engine/kept-adapters.ts'
 import { OrielError } from '../../src/errors.ts'
@@ -130,6 +131,26 @@ describe('the adapters of an engine', () => {
     expect(both.map(({ status }) => status)).toEqual(['rejected', 'fulfilled'])
     expect(loaded.size).toBe(1)
     await expect(kept.load(filesOf('large', 101))).rejects.toThrow('all adapters of a model together may take 0.1 kB')
+  })
+
+  it('do not keep a request that is cancelled while they are loaded, and stay until they are', async () => {
+    const loading = deferred<void>()
+    const dropped: string[] = []
+    const kept = new KeptAdapters(
+      { maxAdapters: 1, adapterBytes: 100 },
+      { load: () => loading.promise, drop: (key) => dropped.push(key), changed() {} },
+    )
+    const over = new AbortController()
+    const first = kept.load(filesOf('a'), over.signal)
+    await tick()
+    over.abort()
+    await expect(first).rejects.toMatchObject({ kind: 'cancelled' })
+    const other = kept.load(filesOf('b'))
+    await tick()
+    expect(dropped).toEqual([])
+    loading.resolve()
+    await other
+    expect(dropped).toHaveLength(1)
   })
 
   it('are loaded again for a new process', async () => {

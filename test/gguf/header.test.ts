@@ -64,6 +64,12 @@ describe('the header of a GGUF file', () => {
     ])
   })
 
+  it('is of a file that is named without its path where there is none', async () => {
+    const missing = readHeader(path.join(folder, 'missing.gguf'))
+    await expect(missing).rejects.toMatchObject({ kind: 'not_found', code: 'model_not_found' })
+    await expect(missing).rejects.toThrow(/^There is no file missing\.gguf\.$/)
+  })
+
   it('is read in steps, between which others have their turns, however large its vocabulary is', async () => {
     const strings = Array.from({ length: 100_000 }, (_, at) => `token ${at}`)
     const file = path.join(folder, 'large.gguf')

@@ -79,6 +79,20 @@ describe('a grammar', () => {
     for (const text of no) expect(allows(full, text), text).toBe(false)
   })
 
+  it('may have a class that names characters again and again, and tens of thousands of different ones', () => {
+    const others = Array.from({ length: 20_000 }, (_, i) => String.fromCodePoint(0x3400 + 2 * i)).filter(
+      (character) => character < '\ud800' || character > '\uf8ff',
+    )
+    const automaton = automatonOf(`root ::= [${'a'.repeat(55_000)}${others.join('').repeat(3)}b-dc-e]`)
+    for (const text of ['a', '\u3400', '\u3402', 'b', 'e']) expect(follow(automaton, text)?.complete, text).toBe(true)
+    for (const text of ['f', '\u3401', '\u3403']) expect(follow(automaton, text), text).toBeNull()
+  })
+
+  it('is a few states and edges for a class, however often it names a character', () => {
+    const size = (grammar: string) => finished(writeNetwork(readGrammar(grammar), 'root', () => -1)).size
+    expect(size(`root ::= [${'aé'.repeat(1000)}]{1000}`)).toBe(size('root ::= [aé]{1000}'))
+  })
+
   it('allows no bytes that are not UTF-8', () => {
     for (const bytes of ['c080', 'e08080', 'eda080', 'f4908080', 'ff', '00'])
       expect(follow(automatonOf('root ::= .+'), Buffer.from(bytes, 'hex'))).toBeNull()
@@ -148,6 +162,10 @@ describe('a grammar that cannot be used is refused', () => {
       'root ::= [acegikmoqsuwyACEGIKMOQSUWY]{0,20000}',
       /more than 250000 edges/,
     ],
+    ['with a comment of many signs', `root ::= a ${'#'.repeat(100_000)}`, /names the rule a, which/],
+    ['with a comment of spaces', `root ::= a #${' '.repeat(100_000)}`, /names the rule a, which/],
+    ['with comments before what is no rule', `a ${'#'.repeat(50_000)}\n${'#\n'.repeat(20_000)}"x"`, /line 1, column 1/],
+    ['with an open repetition of spaces', `root ::= "a"{1,${' '.repeat(100_000)}`, /a repetition that is not/],
     ['with megabytes', `root ::= "${'a'.repeat(300_000)}"`, /the maximum is 120000/],
   ])('%s', (_, grammar, says) => {
     expect(() => automatonOf(grammar)).toThrow(says)
@@ -263,6 +281,21 @@ describe('the work of a grammar', () => {
     let slices = 1
     while (!search.run(0)) slices++
     expect(slices).toBeGreaterThan(5)
+  })
+
+  it('goes on where it was when all that is known is forgotten, and keeps nothing else', () => {
+    const found = [false, true].map((forgets) => {
+      const automaton = automatonOf('root ::= "." "-"? ([0-9]+ | "ab" . | "\\"" [a-z]* [0-4])')
+      const start = follow(automaton, '.')
+      if (start === null) throw new Error('the grammar does not allow the text')
+      if (forgets) automaton.forget()
+      const search = new TokenSearch(automaton, vocabulary, start)
+      while (!search.run(0)) if (forgets) automaton.forget()
+      return { bits: start.allowed, next: start.next.filter((state) => state !== undefined).length }
+    })
+    expect(found[1]?.bits).toEqual(found[0]?.bits)
+    expect(found[0]?.next).toBe(38)
+    expect(found[1]?.next).toBeLessThan(38)
   })
 
   it('is small for forty rules of two ways each', () => {

@@ -1,6 +1,11 @@
-import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { createHash } from 'node:crypto'
+import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { BoundSampler } from '../../src/language/bound-sampler.ts'
 import { type FollowedGrammar, type Grammars, openGrammars } from '../../src/language/grammar/grammars.ts'
 import type { Matcher } from '../../src/language/grammar/matcher.ts'
+import type { Chooser } from '../../src/language/sampler.ts'
+import type { Vocabulary } from '../../src/language/vocabulary.ts'
+import type { LlamaContext } from '../../src/native/index.ts'
 import { openSmall } from '../support/decoder.ts'
 import { pocketFolder } from '../support/pocket.ts'
 
@@ -33,6 +38,25 @@ function search(matcher: Matcher): void {
   const search = matcher.search()
   while (!search.run(0)) {}
 }
+
+const letters = 'abcdefghijklmnopqrstuvwxyz'
+/** Tens of thousands of texts. */
+const words = [
+  ...['!', '0'],
+  ...Array.from({ length: 30_000 }, (_, i) => {
+    const bytes = createHash('sha256').update(String(i)).digest().subarray(0, 7)
+    return Array.from(bytes, (byte) => letters[byte % 26]).join('')
+  }),
+]
+const vocabularyOf = (texts: readonly string[]): Vocabulary =>
+  ({
+    size: texts.length,
+    bytes: (token) => Buffer.from(texts[token] ?? ''),
+    tokenize: (text) => Int32Array.from([texts.indexOf(text)].filter((id) => id >= 0)),
+    endTokens: [],
+    isEnd: () => false,
+    controlIds: [],
+  }) as Partial<Vocabulary> as Vocabulary
 
 const kept = (waiting: readonly FollowedGrammar[]): number => waiting.filter((one) => one.open() !== undefined).length
 
@@ -68,6 +92,29 @@ describe('the grammars of answers', () => {
   it('are refused by the slice that finds the fault', () => {
     const work = grammars.read({ text: 'root ::= "a"{0,99999} "b"{0,99999}', texts: {} }, null)
     expect(() => [...work]).toThrow(/more than 100000 states/)
+  })
+
+  it('name tokens by their texts with the brackets', () => {
+    const texts = ['think', '<think>', 'a']
+    grammars = openGrammars(vocabularyOf(texts))
+    const allowedBy = (grammar: string): string[] => {
+      const matcher = opened(follow(grammar))
+      search(matcher)
+      return texts.filter((_, id) => ((matcher.allowed?.bits[0] ?? 0) >>> id) & 1)
+    }
+    expect(allowedBy('root ::= <think>')).toEqual(['<think>'])
+    expect(allowedBy('root ::= !<think>')).toEqual(['think', 'a'])
+    expect(() => follow('root ::= <a>')).toThrow(/names a token that the model does not have/)
+  })
+
+  it('that name many tokens are written in slices, and each name is looked up once', () => {
+    const tokenize = vi.fn(() => Int32Array.of(0))
+    grammars = openGrammars({ ...vocabularyOf(['<a>']), tokenize })
+    const slicesOf = (names: readonly string[]): number =>
+      [...grammars.read({ text: `root ::= ${names.map((name) => `<${name}>`).join('')}`, texts: {} }, null)].length
+    expect(slicesOf(Array.from({ length: 20_000 }, () => 'a'))).toBeGreaterThan(4)
+    expect(tokenize).toHaveBeenCalledTimes(1)
+    expect(slicesOf(Array.from({ length: 10_000 }, (_, i) => i.toString(36)))).toBeGreaterThan(20)
   })
 
   it('are shared by answers with equal ones', () => {
@@ -110,5 +157,31 @@ describe('the grammars of answers', () => {
     }
     expect(bigToo.open()?.allowed).toBeUndefined()
     expect(small.open()?.allowed).toBeDefined()
+  })
+
+  it('forget also while tokens are searched for', () => {
+    grammars = openGrammars(vocabularyOf(words))
+    const endings = [...letters].map((letter) => `"${letter}" [a-z]{10}`)
+    const text = `root ::= "0" "aa" | [a-z]* (${endings.join(' | ')})`
+    const [known, searched] = [follow(text), follow(text)]
+    const place = opened(known)
+    place.acceptSlowly(words.indexOf('0'))
+    search(place)
+    expect(place.allowed).toBeDefined()
+    const chooser: Chooser = {
+      draws: true,
+      choose: () => words.indexOf('!'),
+      others: () => [],
+      chooseOf: () => null,
+      accept() {},
+      free() {},
+    }
+    const sampler = new BoundSampler(chooser, searched)
+    const found = sampler.sample({} as LlamaContext, 0, () => new Float32Array(words.length))
+    if (typeof found !== 'object' || found === null) throw new Error('it takes no search')
+    // Nobody begins a token meanwhile.
+    while (place.allowed !== undefined && found.run(0) === undefined) {}
+    expect(place.allowed).toBeUndefined()
+    sampler.free()
   })
 })

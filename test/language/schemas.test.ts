@@ -399,8 +399,91 @@ describe('a schema', () => {
       { properties: members(2000, (i) => ({ type: 'string', pattern: `^${'[a-z]?'.repeat(50)}${i}$` })) },
       /is too large/,
     ],
+    ['a text of megabytes', { enum: ['x'.repeat(15_000_000)] }, /more than 1000000 characters together/],
+    [
+      'a description of megabytes',
+      nested(60, (a) => ({ ...ref('x'), properties: { a }, description: 'x'.repeat(200_000) })),
+      /more than 1000000 characters together/,
+    ],
+    [
+      'a required name that is repeated, whose value is a long text',
+      {
+        oneOf: [
+          { type: 'object', required: Array(20_000).fill('a'), properties: { a: { const: long } } },
+          { type: 'object', required: Array(20_000).fill('a'), properties: { a: { const: 'b' } } },
+        ],
+      },
+      /is too large/,
+    ],
+    [
+      'alternatives that refer to a long text',
+      { $defs: { x: { enum: [long] } }, oneOf: refs(128, ['x']) },
+      /is too large/,
+    ],
+    [
+      'alternatives that refer to an object with a long text',
+      {
+        $defs: { x: { type: 'object', required: ['a'], properties: { a: { const: long } } } },
+        oneOf: refs(128, ['x']),
+      },
+      /is too large/,
+    ],
+    [
+      'long texts that are merged again and again',
+      { $defs: { a: { enum: [long, 'a'] }, b: { enum: [long, 'b'] } }, allOf: refs(2800, ['a', 'b']) },
+      /is too large/,
+    ],
+    [
+      'thousands of members that are compared with one that has as many',
+      {
+        allOf: [
+          { properties: members(7000, () => ({})) },
+          { additionalProperties: members(7000, (i) => ({ default: i })) },
+        ],
+      },
+      /is too large/,
+    ],
+    [
+      'a large part that is merged at each level',
+      {
+        $defs: { x: {} },
+        ...nested(60, (a) => ({ ...ref('x'), properties: { a, b: { title: long.slice(0, 9000) } } })),
+      },
+      /is too large/,
+    ],
+    [
+      'a long pattern above much that is ignored',
+      {
+        patternProperties: {
+          [long]: { properties: members(2500, () => ({ type: 'array', items: {}, uniqueItems: true })) },
+        },
+      },
+      /is too large/,
+    ],
   ])('with %s is refused', (_, schema, says) => {
     expect(() => writeGrammar({ kind: 'json_schema', schema })).toThrow(says)
+  })
+
+  it('is read up to its first fault', () => {
+    const schema = { required: Array(30_000).fill(0) }
+    const schemas = Object.fromEntries(
+      Array.from({ length: 60 }, (_, i) => [`t${i}`, { schema: { ...schema }, otherwise: 'object' as const }]),
+    )
+    expect(writeGrammar({ kind: 'composed', text: 'root ::= t0', schemas, texts: {} }).ignored[0]).toEqual(['t0'])
+    expect(() => writeGrammar({ kind: 'json_schema', schema })).toThrow(/\$\.required\.0 is not valid/)
+  })
+
+  it('may have long texts, where they are written once', () => {
+    const text = 'x'.repeat(20_000)
+    const automaton = grammarOf({
+      description: text.repeat(10),
+      oneOf: [
+        { type: 'object', required: ['a', 'a'], properties: { a: { const: text } }, additionalProperties: false },
+        { type: 'object', required: ['a'], properties: { a: { const: 'b' } }, additionalProperties: false },
+      ],
+    })
+    expect(allows(automaton, JSON.stringify({ a: text }))).toBe(true)
+    expect(allows(automaton, JSON.stringify({ a: `${text}x` }))).toBe(false)
   })
 
   it('is refused with the place and the reason as data', () => {
@@ -436,6 +519,13 @@ describe('a schema', () => {
 })
 
 const ref = (name: string) => ({ $ref: `#/$defs/${name}` })
+
+/** References to some definitions in turn. */
+const refs = (count: number, names: readonly string[]) =>
+  Array.from({ length: count }, (_, i) => ref(names[i % names.length] ?? ''))
+
+/** Nearly all that a schema may have. */
+const long = 'x'.repeat(400_000)
 
 const members = (count: number, of: (index: number) => object) =>
   Object.fromEntries(Array.from({ length: count }, (_, i) => [`p${i}`, of(i)]))

@@ -10,7 +10,8 @@ import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import { childrenRunning } from '../support/children.ts'
 import { shape } from '../support/images.ts'
 import { shortRun } from '../support/long.ts'
-import { bombs, burdened } from './bombs.ts'
+import { animated } from './apng.ts'
+import { bombs, burdened, chunk, png, swollenPdf } from './bombs.ts'
 import { openMedia } from './media.ts'
 
 const decoders = (): number[] => childrenRunning('decoder-process').map(({ pid }) => pid)
@@ -36,11 +37,11 @@ describe.skipIf(process.platform !== 'linux')('decompression bombs', () => {
   })
 
   /** The decoder's CPU time and memory for one file. */
-  async function costOf(file: Buffer): Promise<{ ms: number; megabytes: number; outcome: string }> {
+  async function costOf(file: Buffer, pages?: string): Promise<{ ms: number; megabytes: number; outcome: string }> {
     resetPeak()
     const before = memory('VmRSS')
     const start = cpuMs()
-    const outcome = await media.loadOne(file).then(
+    const outcome = await media.loadOne(file, pages).then(
       ({ images }) => `${images.length} image`,
       (error: Error) => error.message,
     )
@@ -59,6 +60,25 @@ describe.skipIf(process.platform !== 'linux')('decompression bombs', () => {
     expect(outcome).toMatch(/^1 image$|cannot be decoded/)
     expect(ms).toBeLessThan(1000)
     expect(megabytes).toBeLessThan(64)
+  })
+
+  it('stops a page that unpacks to more memory than an image may take, and decodes the next file', async () => {
+    const file = swollenPdf(900)
+    expect(file.length).toBeLessThan(20_000)
+    await expect(media.loadOne(file)).rejects.toMatchObject({
+      kind: 'unreadable_media',
+      code: 'image_needs_memory',
+      // Of 200 x 200 pixels.
+      message: 'The image cannot be decoded: it takes more than 601120000 bytes of memory, the limit for one file.',
+    })
+    expect((await media.loadOne(swollenPdf(1))).images).toHaveLength(1)
+  })
+
+  it('draws the frames of an animated png without reading its text for each of them', async () => {
+    const frames = Array.from({ length: 100 }, () => png(64, 64))
+    const { ms, outcome } = await costOf(animated(frames, chunk('tEXt', Buffer.alloc(6_000_000, 'a'))), '100')
+    expect(outcome).toBe('1 image')
+    expect(ms).toBeLessThan(1000)
   })
 })
 

@@ -1,4 +1,4 @@
-import { deflateSync } from 'node:zlib'
+import { constants, deflateRawSync, deflateSync } from 'node:zlib'
 
 /** Small files that decode to something huge. Each must be refused by its header, before anything is decompressed. */
 
@@ -22,7 +22,8 @@ const pngHead = (width: number, height: number, depth: number): Buffer =>
     Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
     chunk('IHDR', Buffer.concat([big32(width), big32(height), Buffer.from([depth, 0, 0, 0, 0])])),
   ])
-const png = (width: number, height: number, ...more: Buffer[]): Buffer =>
+/** Black, of one bit a pixel. */
+export const png = (width: number, height: number, ...more: Buffer[]): Buffer =>
   Buffer.concat([
     pngHead(width, height, 1),
     ...more,
@@ -173,6 +174,33 @@ export const bombs: readonly [what: string, file: () => Buffer][] = [
     () => Buffer.from(`<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "${'a'.repeat(1000)}">]><svg>&a;</svg>`),
   ],
 ]
+
+/** A PDF of one small page in some kilobytes, whose content is spaces that were compressed twice. */
+export function swollenPdf(megabytes: number): Buffer {
+  const piece = deflateRawSync(Buffer.alloc(1_000_000, ' '), { finishFlush: constants.Z_FULL_FLUSH })
+  const [head, end] = [Buffer.from([0x78, 0x9c]), Buffer.from([3, 0, 0, 0, 0, 0])]
+  const content = deflateSync(Buffer.concat([head, ...Array.from({ length: megabytes }, () => piece), end]))
+  const objects = [
+    Buffer.from('<< /Type /Catalog /Pages 2 0 R >>'),
+    Buffer.from('<< /Type /Pages /Count 1 /Kids [3 0 R] >>'),
+    Buffer.from('<< /Type /Page /Parent 2 0 R /MediaBox [0 0 72 72] /Contents 4 0 R >>'),
+    Buffer.concat([
+      Buffer.from(`<< /Length ${content.length} /Filter [/FlateDecode /FlateDecode] >>\nstream\n`),
+      content,
+      Buffer.from('\nendstream'),
+    ]),
+  ]
+  const parts = [Buffer.from('%PDF-1.4\n')]
+  const places: string[] = []
+  for (const [index, object] of objects.entries()) {
+    const at = parts.reduce((sum, { length }) => sum + length, 0)
+    places.push(`${String(at).padStart(10, '0')} 00000 n \n`)
+    parts.push(Buffer.from(`${index + 1} 0 obj\n`), object, Buffer.from('\nendobj\n'))
+  }
+  const start = parts.reduce((sum, { length }) => sum + length, 0)
+  const table = `xref\n0 5\n0000000000 65535 f \n${places.join('')}trailer << /Size 5 /Root 1 0 R >>\nstartxref\n${start}\n%%EOF\n`
+  return Buffer.concat([...parts, Buffer.from(table)])
+}
 
 /** Small images with a large burden that decoders ignore: they may be read. */
 export const burdened: readonly [what: string, file: () => Buffer][] = [

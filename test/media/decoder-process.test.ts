@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { Socket } from 'node:net'
 import { afterEach, expect, it, vi } from 'vitest'
 import { writeFrame } from '../../src/children/index.ts'
@@ -45,6 +45,14 @@ it('what a codec writes about a recording is not logged, also when the process d
   await expect(dying).rejects.toMatchObject({ code: 'invalid_image' })
   expect(JSON.stringify(sayings)).toContain('exited unexpectedly')
   expect(JSON.stringify(sayings)).not.toContain('title')
+})
+
+it('a process for which no descriptor is left is not started, and says so', async () => {
+  // As Node returns it, without pipes.
+  const none = new EventEmitter() as ChildProcess
+  vi.mocked(spawn).mockReturnValueOnce(none)
+  await expect(DecoderProcess.start(loadConfig({}, {}).media, log)).rejects.toThrow('the process has no socket 3')
+  expect(none.emit('error', new Error('spawn EMFILE'))).toBe(true)
 })
 
 it('a process that has ended is not killed again: its id may be that of another one', async () => {

@@ -5,12 +5,19 @@ import { createServer, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { MediaConfig } from '../../src/config.ts'
 import { deferred } from '../../src/deferred.ts'
 import { loadConfig } from '../../src/load-config.ts'
+import { DiskCache } from '../../src/media/fetch/disk-cache.ts'
 import { createFetcher } from '../../src/media/fetch/fetch.ts'
 import { shape } from '../support/images.ts'
+
+// For a disk that is slow.
+vi.mock('node:fs/promises', async (original) => {
+  const actual = await original<typeof import('node:fs/promises')>()
+  return { ...actual, readdir: vi.fn(actual.readdir), writeFile: vi.fn(actual.writeFile) }
+})
 
 /** A list is a header in several lines. */
 type Headers = Record<string, string | string[]>
@@ -240,6 +247,8 @@ describe('a cache folder', () => {
     await fetcher.fetch(`${origin}/4`)
     await fetcher.fetch(`${origin}/1`)
     expect(received.map(({ url }) => url)).toEqual(['/1'])
+    // Nothing that it still writes comes between the files of the next test.
+    await fetcher.clear()
   })
 
   it('evicts the oldest files of an earlier server when its limit was lowered', async () => {
@@ -265,6 +274,67 @@ describe('a cache folder', () => {
       expect((await fetcher.fetch(`${origin}/a`)).from).toBe('network')
       expect(await cachedNames()).toEqual([])
     }
+  })
+
+  describe('on a slow disk', () => {
+    const isOurs = (name: unknown): boolean => String(name).includes('.oriel')
+    /** From now on every write waits. @returns lets them go on */
+    const hold = (): (() => void) => {
+      const held = deferred<void>()
+      const write = vi.mocked(writeFile).getMockImplementation() ?? writeFile
+      vi.mocked(writeFile).mockImplementation(async (...args) => {
+        if (isOurs(args[0])) await held.promise
+        return await write(...args)
+      })
+      return () => {
+        vi.mocked(writeFile).mockImplementation(write)
+        held.resolve()
+      }
+    }
+
+    it('does not hold up files that it has not, that it has, or that it is about to have', async () => {
+      respond = () => ({ headers: { 'cache-control': 'max-age=60' } })
+      const fetcher = open({ cacheDir: folder, cacheBytes: 0 })
+      await fetcher.clear()
+      await fetcher.fetch(`${origin}/here`)
+      await expect.poll(cachedNames).toHaveLength(1)
+      const goOn = hold()
+      for (const [name, from] of [
+        ['written', 'network'],
+        ['waits', 'network'],
+        ['here', 'cache'],
+        ['waits', 'cache'],
+      ])
+        expect((await fetcher.fetch(`${origin}/${name}`)).from).toBe(from)
+      goOn()
+      await expect.poll(cachedNames).toHaveLength(3)
+    })
+
+    it('does not hold up a request for longer than its time limit', async () => {
+      const found = deferred<void>()
+      vi.mocked(readdir).mockImplementationOnce(async () => {
+        await found.promise
+        return []
+      })
+      const fetcher = open({ cacheDir: folder, urlTimeoutMs: 200 })
+      await expect(fetcher.fetch(`${origin}/a`)).rejects.toMatchObject({ code: 'image_url_timeout' })
+      found.resolve()
+    })
+
+    it('is given no more than 100 MB to write, however much is fetched', async () => {
+      const cache = new DiskCache(folder, 1e9, undefined)
+      await cache.clear()
+      const goOn = hold()
+      const file = { bytes: Buffer.alloc(30_000_000), freshUntil: 0, etag: undefined, lastModified: undefined }
+      const writes = ['1', '2', '3', '4', '5'].map((name) => cache.set(name, file))
+      await Promise.all(writes.slice(3))
+      goOn()
+      await Promise.all(writes)
+      expect(await cachedNames()).toHaveLength(3)
+      await cache.set('6', file)
+      expect(await cachedNames()).toHaveLength(4)
+      await cache.clear()
+    })
   })
 
   it('fails no request when it cannot be used', async () => {

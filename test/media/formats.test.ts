@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { animated, orientationChunk } from './apng.ts'
 import { corpus, make, missingEncoder, prepare, unread } from './corpus.ts'
 import { openMedia } from './media.ts'
 import { distance, sources } from './sources.ts'
@@ -118,5 +119,33 @@ describe('bmp variants written by hand', () => {
   it.for(files)('%s', async ([, file, pixels]) => {
     const { images } = await loadOne(file)
     expect(Array.from(images[0]?.rgb ?? [])).toEqual(pixels.flat())
+  })
+})
+
+describe('an animated png written by hand', () => {
+  const { loadOne, close } = openMedia()
+  afterAll(() => close())
+  const [width, height] = [40, 30]
+  const frame = (seed: number): Promise<Buffer> => {
+    const rgb = Uint8Array.from({ length: width * height * 3 }, (_, at) => (at * at * 31 + at * seed) & 255)
+    return sharp(rgb, { raw: { width, height, channels: 3 } })
+      .png()
+      .toBuffer()
+  }
+
+  it.for([1, 2, 3, 4, 5, 6, 7, 8])('is as upright as a still one, with the orientation %d', async (orientation) => {
+    const frames = await Promise.all([1, 2, 3].map(frame))
+    const exif = orientationChunk(orientation)
+    const stills = frames.map((still) => Buffer.concat([still.subarray(0, 33), exif, still.subarray(33)]))
+    for (const longestEdge of [100, 12]) {
+      const { images } = await loadOne(animated(frames, exif), 'all', longestEdge)
+      expect(images).toHaveLength(3)
+      for (const [index, image] of images.entries()) {
+        const [still] = (await loadOne(stills[index] ?? '', undefined, longestEdge)).images
+        expect(image).toMatchObject({ original: still?.original, width: still?.width, height: still?.height })
+        // What is shrunk before it is turned may be rounded otherwise.
+        expect(distance(image, still ?? image).max).toBeLessThanOrEqual(longestEdge === 100 ? 0 : 1)
+      }
+    }
   })
 })

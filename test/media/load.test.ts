@@ -10,9 +10,11 @@ import { Costs } from '../../src/fairness.ts'
 import { loadConfig } from '../../src/load-config.ts'
 import type { Logger } from '../../src/log.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
-import { type AttachmentSource, asImages, createMedia } from '../../src/media/index.ts'
+import { type AttachmentSource, asImages, createMedia, type LoadedImages } from '../../src/media/index.ts'
+import { megabytesKept } from '../support/garbage.ts'
 import { colours, dataUrl, shape } from '../support/images.ts'
 import { decoded } from '../support/pixels.ts'
+import { chunk } from './bombs.ts'
 import { distance } from './sources.ts'
 
 const settings: Partial<MediaConfig> = {
@@ -138,6 +140,37 @@ describe('the images of a request', () => {
     } finally {
       for (const request of requests) request.abort()
       host.close()
+    }
+  })
+
+  it('keep no file in memory that is not counted, while the answer goes on', async () => {
+    const uncached = createMedia({ ...loadConfig({}, {}).media, allowPrivate: ['127.0.0.1'], cacheBytes: 0 })
+    const small = await plain(4, 4)
+    const comment = chunk('tEXt', Buffer.alloc(4_000_000, 'a'))
+    const large = Buffer.concat([small.subarray(0, -12), comment, small.subarray(-12)])
+    const host = createServer((_, response) => response.end(large))
+    await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve))
+    const { port } = host.address() as AddressInfo
+    const sources = Array.from({ length: 8 }, (_, index): AttachmentSource => {
+      return { kind: 'image', url: `http://127.0.0.1:${port}/${index}`, param: `images[${index}]` }
+    })
+    const [asker, answers] = [newAsker(), Array.from({ length: 4 }, () => new AbortController())]
+    const before = await megabytesKept()
+    const loaded: LoadedImages[] = []
+    try {
+      for (const [answer, { signal }] of answers.entries()) {
+        if (answer % 2 === 1) uncached.prefetch(sources, client, signal)
+        // The files are known from the second time on, and kept and counted until nobody will ask for their pixels.
+        const files = (await uncached.load(sources, asker, { longestEdge: 512 }, signal)).map(asImages)
+        if (answer > 0) for (const { images } of files) for (const image of images) image.letGo()
+        loaded.push(...files)
+      }
+      expect((await megabytesKept()) - before).toBeLessThan(10)
+      expect(loaded).toHaveLength(32)
+    } finally {
+      for (const answer of answers) answer.abort()
+      host.close()
+      await uncached.close()
     }
   })
 
@@ -311,6 +344,11 @@ describe('limits: an error names the part, what was found and what is allowed', 
     expect(await several(4, third.signal)).toHaveLength(4)
     await expect(several(1, one.signal)).rejects.toMatchObject(refusal)
     expect(await several(0, one.signal)).toEqual([])
+    // Whatever it holds, half is left for other clients.
+    const beside = new AbortController()
+    expect(await several(1, beside.signal, 'another')).toHaveLength(1)
+    await expect(several(1, beside.signal, 'another')).rejects.toMatchObject(refusal)
+    beside.abort()
     third.abort()
     expect(await several(2, one.signal)).toHaveLength(2)
     one.abort()

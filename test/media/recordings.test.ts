@@ -143,6 +143,17 @@ describe.skipIf(missing)(`the length of a sound${skipNote}`, () => {
     expect((await heard.sound?.decode())?.length).toBeGreaterThan(0)
   })
 
+  it.for(['wav', 'ogg'])('is one sample at least, or the clip is refused: %s', async (ending) => {
+    const file = make(`short.${ending}`, '-vn')
+    for (const start of [0, 1])
+      await expect(loadAudio(file, { clip: { start, end: start + 0.00001 } })).rejects.toMatchObject({
+        kind: 'invalid',
+        code: 'invalid_clip',
+        message: expect.stringContaining('shorter than a sample: it begins at '),
+      })
+    expect((await loadAudio(file, { clip: { start: 1, end: 1.0001 } })).sound.samples).toBeGreaterThan(0)
+  })
+
   it('with a gap has silence there, also in a clip or a stretch that is nothing else', async () => {
     const file = make('gap.mka', '-vn -af asetpts=PTS+gte(T\\,2)*90/TB -c:a libopus')
     const { sound } = await loadAudio(file)
@@ -394,6 +405,15 @@ describe('a list of images as a video', () => {
     })
     expect(steps.mock.calls.length).toBeLessThan(1000)
     steps.mockRestore()
+  })
+
+  it('is refused with fewer frames a second than times can be counted in', async () => {
+    const url = list([await picture(1), await picture(2)])
+    for (const perSecond of [1e-310, 0, -1, Number.NaN])
+      await expect(loadVideo(url, { frames: { perSecond } })).rejects.toMatchObject({
+        kind: 'invalid',
+        message: `The request asks for ${perSecond} frames of each second of the video; at least 0.0001 are allowed.`,
+      })
   })
 
   it('is refused when the images differ in size, are too many or too large, or one is damaged', async () => {

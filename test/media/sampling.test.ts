@@ -97,6 +97,7 @@ describe('the times of frames', () => {
     expect(evenTimes(0, 4, 1, 32)).toEqual([0, 1, 2, 3])
     expect(evenTimes(10, 4, 1, 2)).toEqual([10, 12])
     expect(evenTimes(0, 0.01, 1, 32)).toEqual([0])
+    expect(evenTimes(10, 4, 1e-310, 2)).toEqual([10])
     const numbers = { noNaN: true, min: 0.01, max: 10_000 }
     fc.assert(
       fc.property(

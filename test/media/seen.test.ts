@@ -7,6 +7,7 @@ import { loadConfig } from '../../src/load-config.ts'
 import { DecoderPool } from '../../src/media/decoder/pool.ts'
 import { type AttachmentSource, asImages, createMedia, type LoadedImages } from '../../src/media/index.ts'
 import { dataUrl, shape } from '../support/images.ts'
+import { animated } from './apng.ts'
 import { plainPdf } from './plain-pdf.ts'
 
 /** What decoders were asked to decode: the pages of each file. */
@@ -119,6 +120,31 @@ describe('a file that comes again', () => {
       expect(pagesDecoded()).toHaveLength(1)
     }
   })
+
+  it.for(['gif', 'webp', 'png'] as const)(
+    'has the same pixels when some of its frames are shrunk alone: %s',
+    async (format) => {
+      const frames = await Promise.all(
+        [1, 2, 3, 4].map((seed) => {
+          const rgb = Uint8Array.from({ length: 90 * 70 * 3 }, (_, at) => (at * at * 31 + at * seed * 7) & 255)
+          return sharp(rgb, { raw: { width: 90, height: 70, channels: 3 } })
+            .png()
+            .toBuffer()
+        }),
+      )
+      const joined = sharp(frames, { join: { animated: true } })
+      const file =
+        format === 'png' ? animated(frames) : await joined[format]({ delay: [100, 100, 100, 100] }).toBuffer()
+      const request = { pages: 'all', longestEdge: 17 }
+      const pixels = await pixelsOf(await loadOne(dataUrl(file), request))
+      for (const needed of [[2], [1, 2], [0, 3]]) {
+        const { images } = await loadOne(dataUrl(file), request)
+        for (const [index, image] of images.entries()) if (!needed.includes(index)) image.letGo()
+        for (const index of needed)
+          expect(Buffer.from((await images[index]?.decode()) ?? []).toString('base64')).toBe(pixels[index])
+      }
+    },
+  )
 
   it('is known whatever its media type, and as the same image however its base64 is written', async () => {
     const bytes = await fresh()

@@ -15,7 +15,7 @@ import { openMedia } from './media.ts'
 const shortTimeoutMs = 800
 /** For all others. A test that needs it all fails by its own time limit. */
 const longTimeoutMs = 120_000
-const clientErrors = ['invalid', 'timeout', 'too_large', 'unsupported_media', 'unreadable_media']
+const clientErrors = ['invalid', 'url_timeout', 'too_large', 'unsupported_media', 'unreadable_media']
 
 /** Listens on addresses that nothing may connect to, all on one port, and counts the connections. */
 const canary = { port: 0, visits: 0, servers: [] as TcpServer[] }
@@ -128,6 +128,7 @@ describe('refuses hosts that are not on the public internet, however they are wr
     ['four numbers too large for an address', () => 'http://256.256.256.256/'],
     ['a port too large', () => 'http://example.com:99999/'],
     ['a space in the host', () => 'http://exa mple.com/'],
+    ['a URL that is very long', () => `http://example.com/${'a'.repeat(16_000)}`],
     ['a path', () => '/etc/passwd'],
     ...[
       'file:///etc/passwd',
@@ -307,12 +308,12 @@ describe('refuses what a hostile host sends', () => {
       ),
       'invalid',
     ],
-    ['headers that never come', () => {}, 'timeout'],
-    ['headers that arrive letter by letter', endless('HTTP/1.1 200 OK\r\nx: ', 'x', 30), 'timeout'],
+    ['headers that never come', () => {}, 'url_timeout'],
+    ['headers that arrive letter by letter', endless('HTTP/1.1 200 OK\r\nx: ', 'x', 30), 'url_timeout'],
     ['headers without end', endless('HTTP/1.1 200 OK\r\n', `x-${'y'.repeat(4000)}: z\r\n`, 1), 'invalid'],
     ['"continue" without end', endless('', 'HTTP/1.1 100 Continue\r\n\r\n', 5), undefined],
-    ['a body that arrives byte by byte', endless('HTTP/1.1 200 OK\r\n\r\n', 'P', 30), 'timeout'],
-    ['a body that never comes', stalled('HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n'), 'timeout'],
+    ['a body that arrives byte by byte', endless('HTTP/1.1 200 OK\r\n\r\n', 'P', 30), 'url_timeout'],
+    ['a body that never comes', stalled('HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n'), 'url_timeout'],
     [
       'a body without end',
       endless('HTTP/1.1 200 OK\r\n\r\n', Buffer.concat([png, Buffer.alloc(50_000)]), 1),
@@ -372,7 +373,7 @@ describe('refuses what a hostile host sends', () => {
   ]
   it.for(behaviours)('%s', async ([, listener, kind]) => {
     answer = listener
-    const endless = kind === 'timeout' || kind === undefined
+    const endless = kind === 'url_timeout' || kind === undefined
     const error = await refused((endless ? hasty : media).loadOne(`${origin}/0`))
     expectRefusal(error)
     if (kind !== undefined) expect(error.kind).toBe(kind)

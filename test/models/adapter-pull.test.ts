@@ -19,7 +19,7 @@ beforeAll(async () => {
   vi.stubEnv('XDG_CACHE_HOME', path.join(folder, 'cache'))
   // A GGUF adapter is one that was converted before.
   const before = libraryWith({ ORIEL_MODELS_DIR: path.join(folder, 'before') })
-  writePeft(path.join(folder, 'before', 'adapters', 'made'), halvesOf('model.layers.1.self_attn.v_proj', 192, 64))
+  writePeft(path.join(folder, 'before', 'adapters', 'made'), halvesOf('model.layers.1.self_attn.v_proj', 192, 192))
   const gguf = readFileSync((await before.adapter('made'))?.decoder ?? '')
   hub = await FakeHub.start({
     'someone/Pocket-Upper': {
@@ -89,7 +89,7 @@ describe('an adapter on the hub', () => {
 
 it('an adapter of the folder of models is removed, and the folder of adapters stays', async () => {
   const own = path.join(models, 'adapters', 'mine')
-  writePeft(own, halvesOf('model.layers.1.self_attn.v_proj', 192, 64))
+  writePeft(own, halvesOf('model.layers.1.self_attn.v_proj', 192, 192))
   const removal = await library().removal('mine')
   expect(removal.files).toHaveLength(2)
   await removal.remove()

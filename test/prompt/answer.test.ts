@@ -251,4 +251,16 @@ describe('an answer', () => {
       text: 'Yes.',
     })
   })
+
+  it('begins after a thought that stays within the text, however it is split', () => {
+    const answer = 'A <tool_call> {"name": "add"}?\n</think>\n\n{"name": "add", "arguments": {"a": 1}}'
+    const expected = {
+      text: '<think>\nA <tool_call> {"name": "add"}?\n</think>',
+      reasoning: '',
+      calls: [{ name: 'add', arguments: '{"a": 1}' }],
+    }
+    const within = { thinking: true, splitReasoning: false }
+    for (let cut = 0; cut <= answer.length; cut++) expect(read(answer, within, [cut])).toEqual(expected)
+    expect(read('A circle?\n</think>\n\n Yes.', within).text).toBe('<think>\nA circle?\n</think>\n\n Yes.')
+  })
 })

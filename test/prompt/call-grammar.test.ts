@@ -5,7 +5,7 @@ import { writeGrammar } from '../../src/language/grammar/json-schema.ts'
 import { writeNetwork } from '../../src/language/grammar/network-writer.ts'
 import { freeText } from '../../src/language/grammar/rules.ts'
 import { AnswerReader } from '../../src/prompt/answer.ts'
-import { forcedCall, possibleCalls } from '../../src/prompt/call-grammar.ts'
+import { forcedCall, formatOrCalls, possibleCalls } from '../../src/prompt/call-grammar.ts'
 import type { Tool } from '../../src/prompt/messages.ts'
 import { finished } from '../../src/slices.ts'
 
@@ -168,5 +168,42 @@ describe('an answer that is a call', () => {
     expect(follow(forced, '{"name": "get_weather", "arguments": {"city": "Paris"}}')).toBe('complete')
     expect(follow(forced, '{"name": "get_weather", "arguments": {}')).toBe('refused')
     expect(follow(forced, 'Well')).toBe('refused')
+  })
+})
+
+describe('an answer that follows a format or has calls', () => {
+  const schema = { type: 'object', properties: { note: { type: 'string' } }, required: ['note'] }
+  const either = formatOrCalls(tools, template, { schema })
+
+  it.each([
+    '{"note": "I call <tool_call>."}',
+    '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>\n<tool_call>{"name": "now", "arguments": {}}</tool_call>',
+    '\n<tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n</function>\n</tool_call>',
+    '[TOOL_CALLS]get_weather[ARGS]{"city": "Paris"}[TOOL_CALLS]now[ARGS]{}',
+    '<|python_tag|>{"name": "get_weather", "parameters": {"city": "Paris"}}; {"name": "now", "parameters": {}}',
+  ])('may be %s', (text) => {
+    expect(follow(either, text)).toBe('complete')
+  })
+
+  it.each([
+    'Text',
+    '{"name": "now"',
+    '{"note": "a"} <',
+    '<tool_call>\n{"name": "get_weather", "arguments": {"days"',
+    '<tool_call>{"name": "now", "arguments": {}}</tool_call>\n{',
+    '<tool_call>{"name": "now", "arguments": {}}</tool_call>Done',
+  ])('may not be %s', (text) => {
+    expect(follow(either, text)).toBe('refused')
+  })
+
+  it('has the place that there is for its format, and any arguments where none is left', () => {
+    const many = (count: number) => ({
+      type: 'object',
+      properties: Object.fromEntries(Array.from({ length: count }, (_, at) => [`p${at}`, { type: 'string' }])),
+    })
+    const large: Tool = { name: 'large', description: undefined, parameters: many(600) }
+    const write = (schema: object) => writeGrammar(formatOrCalls([large], '', { schema })).ignored
+    expect(write(many(2))).toEqual([])
+    expect(write(many(600))).toEqual([['tool-0']])
   })
 })

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { ChatLayout, type ChatMessage, compileTemplate } from '../../src/prompt/index.ts'
-import type { ContentPart } from '../../src/prompt/messages.ts'
+import type { ContentPart, Tool } from '../../src/prompt/messages.ts'
 import { templates } from './templates.ts'
 
 const model = templates.pocket ?? { chatTemplate: null, bosToken: '', eosToken: '', controlTokens: [] }
@@ -14,7 +14,34 @@ const image = (turn: number): ContentPart[] => (turn % 10 === 0 ? [{ kind: 'imag
 
 afterAll(() => chats.close())
 
+/** Whether others have their turns while a chat is laid out. */
+async function leavesTurns(messages: ChatMessage[], tools: Tool[] = []): Promise<boolean> {
+  let hasTurn = false
+  const turn = setImmediate(() => {
+    hasTurn = true
+  })
+  await chats.layout(messages, { tools })
+  clearImmediate(turn)
+  return hasTurn
+}
+
 describe('The layout of chats', () => {
+  it('of little text holds others up, which is the fastest for all', async () => {
+    expect(await leavesTurns(chat(3))).toBe(false)
+  })
+
+  const numbers = Array(20_000).fill(0)
+  const calls = [{ id: 'a', name: 'sum', arguments: JSON.stringify(numbers) }]
+  const sum: Tool = { name: 'sum', description: undefined, parameters: { enum: numbers } }
+  it.each<[string, ChatMessage[], Tool[]?]>([
+    ['a long text', [{ role: 'user', content: [{ kind: 'text', text: 'a '.repeat(300_000) }] }]],
+    ['a long thought', [...chat(1), { role: 'assistant', content: [], reasoning: 'a '.repeat(300_000) }]],
+    ['arguments of many values', [...chat(1), { role: 'assistant', content: [], calls }]],
+    ['a tool of many values', chat(1), [sum]],
+  ])('of few messages with %s holds nobody up', async (_, messages, tools) => {
+    expect(await leavesTurns(messages, tools)).toBe(true)
+  })
+
   it('of thousands of messages is that of the template, and holds nobody up meanwhile', async () => {
     let turns = 0
     const others = setInterval(() => turns++, 1)

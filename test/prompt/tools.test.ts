@@ -62,6 +62,21 @@ describe('tools', () => {
     expect(shown(supporting('{{ m.content }}'))).toContain('<assistant>\n<tool_call>\n{"name":"get_weather"')
   })
 
+  it.each([
+    ['have very many values', `[${Array(150_000).fill(0).join()}]`],
+    ['are very long', `["${'a'.repeat(1_100_000)}"]`],
+  ])('have their arguments as text where these %s', (_, long) => {
+    const calls = (given: string): ChatMessage[] => [
+      ...chat.slice(0, 1),
+      { role: 'assistant', content: [], calls: [{ id: 'call_1', name: 'sum', arguments: given }] },
+    ]
+    const kind = supporting(
+      '{% if m.tool_calls %}{% for c in m.tool_calls %}({{ c.function.name }} {{ c.function.arguments is string }}){% endfor %}{% endif %}',
+    )
+    expect(shown(kind, calls('[0,1]'))).toContain('<assistant>(sum false)')
+    expect(shown(kind, calls(long))).toContain('<assistant>(sum true)')
+  })
+
   it('have short ids if the template requires them, equal in a call and its result', () => {
     const strict = supporting(
       `{% if m.tool_call_id and m.tool_call_id | length != 9 %}{{ raise_exception('ids have nine letters') }}{% endif %}{{ m.content }}${call}{{ m.tool_call_id }}`,

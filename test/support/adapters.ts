@@ -3,7 +3,7 @@ import path from 'node:path'
 import { type TensorPlan, type Value, writeGguf } from './gguf-file.ts'
 
 /** The matrices of the built-in model's layers: columns and rows. */
-const matrices = { attn_q: [192, 192], attn_v: [192, 64], ffn_down: [512, 192] } as const
+const matrices = { attn_q: [192, 192], attn_v: [192, 192], ffn_down: [512, 192] } as const
 
 export interface AdapterPlan {
   seed?: number

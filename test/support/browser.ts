@@ -1,5 +1,6 @@
 import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
-import { vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, vi } from 'vitest'
+import { startServer, type TestServer } from './server.ts'
 import { patient } from './wait.ts'
 
 const args = [
@@ -15,6 +16,23 @@ export interface TestBrowser {
   /** What went wrong on the pages since the last call: console errors, violations of the policy, requests to elsewhere. */
   complaints(): string[]
   close(): Promise<void>
+}
+
+/** A server and a browser for the tests of a `describe`, from its beginning to its end. After each test the pages must have nothing to complain of. */
+export function withBrowser(): { oriel: TestServer; browser: TestBrowser } {
+  const both = {} as { oriel: TestServer; browser: TestBrowser }
+  beforeAll(async () => {
+    both.oriel = await startServer()
+    both.browser = await startBrowser()
+  })
+  afterAll(async () => {
+    await both.browser?.close()
+    await both.oriel?.close()
+  })
+  afterEach(() => {
+    expect(both.browser.complaints()).toEqual([])
+  })
+  return both
 }
 
 /** Debian's Chromium, or the one of `CHROMIUM`. */
@@ -92,6 +110,13 @@ export async function copied(page: Page, act: () => Promise<void>): Promise<stri
     return text
   }, patient)
 }
+
+/** How many files of pictures the browser keeps. */
+export const keptFiles = `new Promise((resolve) => {
+  indexedDB.open('oriel').onsuccess = ({ target }) => {
+    target.result.transaction('files').objectStore('files').count().onsuccess = (it) => resolve(it.target.result)
+  }
+})`
 
 /** Drops a picture anywhere on the page. */
 export async function dropPicture(page: Page, name: string, bytes: Buffer, type = 'image/png'): Promise<void> {

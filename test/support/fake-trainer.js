@@ -49,11 +49,12 @@ for (let step = begun + 1; step <= steps && !isStopped; step++) {
   mkdirSync(path.dirname(checkpoint), { recursive: true })
   writeFileSync(`${checkpoint}.new`, String(step))
   renameSync(`${checkpoint}.new`, checkpoint)
+  while (behaviour === 'waits' && step === begun + 3 && !isStopped) await sleep(20)
 }
 if (!isStopped) {
   say({ type: 'phase', phase: 'writing', share: 0 })
   writeAdapter(path.join(folder, 'output'), behaviour === 'misfits' ? 5 : 192)
-  say({ type: 'done', step: steps, earlyStopped: behaviour === 'early', bestStep: steps })
+  say({ type: 'done', step: steps, earlyStopped: behaviour === 'early', bestStep: behaviour === 'early' ? 10 : steps })
 }
 
 /** @param {string} output @param {number} width of the model */

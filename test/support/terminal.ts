@@ -25,10 +25,11 @@ export async function atTerminal(
   args: readonly string[],
   steps: readonly (readonly [after: string, keys: string])[],
   env: Readonly<Record<string, string>> = {},
+  cwd = root,
 ): Promise<{ code: number | null; shown: string }> {
   const command = [process.execPath, `${root}bin/oriel.js`, ...args].map((word) => `'${word}'`).join(' ')
   const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
-    cwd: root,
+    cwd,
     env: { ...process.env, ORIEL_PORT: '9', TERM: 'xterm', ...env },
   })
   const left = [...steps]

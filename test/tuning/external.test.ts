@@ -88,8 +88,9 @@ describe('the presets', () => {
   it('train the projector where they can', async () => {
     const { words } = await trainer('ms-swift').prepare({ ...config, trainProjector: true }, jobFolder())
     expect(words.join(' ')).toContain('--freeze_vit true --freeze_aligner false')
-    const can = ['ms-swift', 'llama-factory', 'trl', 'axolotl', 'own'].map((name) => trainer(name).trainsProjector)
-    expect(can).toEqual([true, true, false, false, true])
+    const wanted = { hyperparameters: { trainProjector: true } }
+    const names = ['ms-swift', 'llama-factory', 'trl', 'axolotl', 'own']
+    expect(names.map((name) => trainer(name).refusalOf(wanted) === undefined)).toEqual([true, true, false, false, true])
   })
 
   it('give ms-swift marks in the texts, and the paths of images', async () => {
@@ -138,6 +139,59 @@ describe('the presets', () => {
   })
 })
 
+describe('the presets refuse what they would leave out', () => {
+  const all = ['ms-swift', 'llama-factory', 'trl', 'axolotl']
+
+  it.each([
+    [all, 'earlyStop', { earlyStop: true }],
+    [all, 'jinjaTemplate', { chatTemplate: '{{ messages }}' }],
+    [all, 'batchSize', { batchTokens: 1000 }],
+    [['trl'], 'warmStartFrom', { warmStart: '/adapter' }],
+    [['trl', 'axolotl'], 'trainProjector', { trainProjector: true }],
+  ] as const)('%s: %s of a job', async (names, param, more) => {
+    for (const name of all) {
+      const prepared = trainer(name).prepare({ ...config, ...more }, jobFolder())
+      if (names.some((one) => one === name)) await expect(prepared, name).rejects.toMatchObject({ param })
+      else expect((await prepared).words, name).not.toEqual([])
+    }
+    const { words } = await trainer('own', '{folder}').prepare({ ...config, ...more }, jobFolder())
+    expect(words[0]).toBe('own')
+  })
+
+  const called: ExampleLine['messages'][number] = { role: 'assistant', content: [], tool_calls: [{ id: 'a' }] }
+  const [question, answer] = example.messages
+  it.each([
+    [all, 'Line 3, messages[1].weight is 0', [{ ...question }, { ...answer, weight: 0 }, { ...answer }], undefined],
+    [['llama-factory', 'trl'], 'Line 3, messages[1].tool_calls is there', [question, called], undefined],
+    [['llama-factory', 'trl'], 'Line 3, tools is there', [question, answer], [{ type: 'function' }]],
+  ])('%s: an example, by its line: %s', async (names, message, messages, tools) => {
+    for (const name of all) {
+      const folder = jobFolder()
+      writeFileSync(path.join(folder, 'train.jsonl'), `${JSON.stringify({ line: 3, messages, tools })}\n`)
+      const prepared = trainer(name).prepare(config, folder)
+      if (names.includes(name)) await expect(prepared, name).rejects.toThrow(message)
+      else expect((await prepared).words, name).not.toEqual([])
+    }
+  })
+
+  it.each([
+    [['an ', 'input <image> of HTML'], 'Line 3, messages[1].content[1] has <image>, which the external trainer'],
+    [['<video>'], 'Line 3, messages[1].content[0] has <video>'],
+    [['<audio>'], 'Line 3, messages[1].content[0] has <audio>'],
+    [['<im', 'age>'], 'Line 3, messages[1].content has <image>'],
+  ])('ms-swift and llama-factory: a text with one of their marks: %j', async (texts, message) => {
+    const content = texts.map((text) => ({ type: 'text', text }))
+    for (const name of all) {
+      const folder = jobFolder()
+      const line = { line: 3, messages: [question, { ...answer, content }] }
+      writeFileSync(path.join(folder, 'train.jsonl'), `${JSON.stringify(line)}\n`)
+      const prepared = trainer(name).prepare(config, folder)
+      if (name === 'ms-swift' || name === 'llama-factory') await expect(prepared, name).rejects.toThrow(message)
+      else expect((await prepared).words, name).not.toEqual([])
+    }
+  })
+})
+
 describe('the log of a trainer of Hugging Face', () => {
   const read = (...lines: string[]) => {
     const reader = new LogReader(config, { examples: 6, evaluation: 1 })
@@ -148,17 +202,27 @@ describe('the log of a trainer of Hugging Face', () => {
     const lines = read(
       'Loading the model',
       "{'loss': 2.5, 'grad_norm': 1.25, 'learning_rate': 1e-05, 'epoch': 0.67}",
-      " 33%|###  | 1/3 [00:01<00:02] {'loss': '1.5', 'grad_norm': 'nan', 'learning_rate': '2e-05', 'epoch': '1.33'}",
+      " 25%|##   | 1/4 [00:01<00:02] {'loss': '1.5', 'grad_norm': 'nan', 'learning_rate': '2e-05', 'epoch': '1.33'}",
       "{'eval_loss': 0.75, 'eval_runtime': 1.2, 'epoch': 1.0}",
       "{'train_runtime': 8.1, 'train_loss': 1.9, 'epoch': 2.0}",
     )
     expect(lines).toMatchObject([
-      { type: 'examples', examples: 6, evaluation: 1, steps: 3 },
+      { type: 'examples', examples: 6, evaluation: 1, steps: 4 },
       { type: 'phase', phase: 'training' },
       { type: 'step', step: 1, epoch: 0.67, loss: 2.5, learningRate: 1e-5, gradientNorm: 1.25 },
       { type: 'step', step: 2, epoch: 1.33, loss: 1.5, learningRate: 2e-5, gradientNorm: 0 },
       { type: 'evaluation', step: 2, loss: 0.75 },
     ])
+  })
+
+  it('has more steps than were reckoned when a word of the command makes it so', () => {
+    const steps = (...lines: string[]) => read(...lines).flatMap((line) => (line.type === 'examples' ? line.steps : []))
+    const line = (epoch?: number): string => `{'loss': 0.5${epoch === undefined ? '' : `, 'epoch': ${epoch}`}}`
+    // With half as many examples in each step.
+    expect(steps(...[1, 2, 3, 4, 5, 6].map((step) => line(step / 3)))).toEqual([4, 6])
+    expect(steps(...Array.from({ length: 6 }, () => line()))).toEqual([4, 5, 6])
+    // With more epochs.
+    expect(steps(...[1, 2, 3, 4, 5].map((step) => line(step / 2)))).toEqual([4, 5])
   })
 
   it('of ms-swift has its own count of steps', () => {

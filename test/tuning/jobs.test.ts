@@ -7,10 +7,12 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { ResourceStore } from '../../src/deployments/index.ts'
 import { MemoryBudget } from '../../src/deployments/memory-budget.ts'
 import { audioFamilies, imageFamilies } from '../../src/encoders/index.ts'
+import { OrielError } from '../../src/errors.ts'
 import { loadConfig } from '../../src/load-config.ts'
 import { createLibrary } from '../../src/models/index.ts'
 import { createTuning, type Happening, type Tuning, type TuningJob, type WantedJob } from '../../src/tuning/index.ts'
 import { JobFolder } from '../../src/tuning/jobs/folder.ts'
+import { noProgress, secondsLeft } from '../../src/tuning/jobs/record.ts'
 import { childrenRunning } from '../support/children.ts'
 import { jsonl, textExample } from '../support/examples.ts'
 import { inputs, shortRun } from '../support/long.ts'
@@ -42,7 +44,7 @@ function newPlace(): Place {
 /** What a server has that trains with a trainer that learns nothing. */
 async function open(
   { resources, folder }: Place,
-  { trainer = fakeTrainer(), budget = new MemoryBudget(16e9) } = {},
+  { trainer = fakeTrainer(), budget = new MemoryBudget(16e9), runsAll = true } = {},
 ): Promise<Tuning & { models: string }> {
   const models = path.join(folder, 'models')
   const config = loadConfig({ accounts: { dataDir: folder }, models: { dirs: [models] }, tuning: { trainer } }, {})
@@ -53,7 +55,7 @@ async function open(
     reserve: (bytes: number, signal: AbortSignal) => budget.reserve(bytes, signal),
   }
   const deployments = { memory, list: async () => [] }
-  const tuning = await createTuning({ resources, config, library, cards: [], deployments, runsAll: true, log })
+  const tuning = await createTuning({ resources, config, library, cards: [], deployments, runsAll, log })
   opened.push(tuning)
   return { ...tuning, models }
 }
@@ -139,6 +141,58 @@ describe('a job', () => {
     expect(stepsOf(await historyOf(tuning))).toEqual(Array.from({ length: 20 }, (_, at) => at + 1))
   })
 
+  it('is resumed where its process has ended without a word, and not while it runs', async () => {
+    const place = newPlace()
+    const first = await open(place, { trainer: fakeTrainer('waits') })
+    await withData(first)
+    await create(first, { output: 'greeter' })
+    await when(first, ({ progress }) => progress.step >= 3)
+    // As `oriel tune` has it without a server: it runs its own jobs alone.
+    const second = await open(place, { runsAll: false })
+    const resumed = () => second.jobs.resume({ account, id: 'job' })
+    await expect(resumed()).rejects.toMatchObject({ code: 'wrong_job_state' })
+    await first.close()
+    expect((await second.jobs.find({ account, id: 'job' })).state).toBe('running')
+    await expect(create(second, { id: 'again', output: 'greeter' })).rejects.toThrow(
+      'The job job is training an adapter with the name greeter.',
+    )
+    await resumed()
+    expect(await over(second)).toMatchObject({ state: 'completed' })
+    expect(stepsOf(await historyOf(second))).toEqual(Array.from({ length: 20 }, (_, at) => at + 1))
+  })
+
+  it('is not resumed when something else has got the name of its adapter, which would be found out at its end', async () => {
+    const tuning = await open(newPlace(), { trainer: fakeTrainer('slow') })
+    await withData(tuning)
+    await create(tuning, { output: 'greeter' })
+    await when(tuning, ({ state }) => state === 'running')
+    await tuning.jobs.pause({ account, id: 'job' })
+    await over(tuning)
+    await create(tuning, { id: 'other', output: 'greeter' })
+    const resumed = () => tuning.jobs.resume({ account, id: 'job' })
+    const code = 'model_exists'
+    const message = 'The job other is training an adapter with the name greeter.'
+    await expect(resumed()).rejects.toMatchObject({ kind: 'conflict', code, message })
+    expect(await over(tuning, 'other')).toMatchObject({ state: 'completed' })
+    await expect(resumed()).rejects.toMatchObject({ code, message: 'There is a model with the name greeter.' })
+    expect(await tuning.jobs.find({ account, id: 'job' })).toMatchObject({ state: 'paused' })
+  })
+
+  it('goes on from its checkpoint though the adapter that it began with was removed meanwhile', async () => {
+    const place = newPlace()
+    const before = await open(place)
+    await withData(before)
+    await create(before, { id: 'before', output: 'greeter' })
+    await over(before, 'before')
+    await before.close()
+    const first = await open(place, { trainer: fakeTrainer('waits') })
+    await create(first, { base: undefined, warmStart: 'greeter' })
+    await when(first, ({ progress }) => progress.step >= 3)
+    await first.close()
+    rmSync(path.join(first.models, 'adapters', 'greeter'), { recursive: true })
+    expect(await over(await open(place))).toMatchObject({ state: 'completed', error: null })
+  })
+
   it('is cancelled at any moment, also while its turn begins', async () => {
     const tuning = await open(newPlace(), { trainer: fakeTrainer('slow') })
     await withData(tuning)
@@ -163,7 +217,10 @@ describe('a job', () => {
       const [name = ''] = readdirSync(place.folder, { recursive: true, encoding: 'utf8' }).filter((one) =>
         one.endsWith('worker'),
       )
-      return Number(readFileSync(path.join(place.folder, name), 'utf8'))
+      const pid = Number(readFileSync(path.join(place.folder, name), 'utf8'))
+      // The file may not be written yet, and a signal to 0 is one to this process.
+      expect(pid).toBeGreaterThan(0)
+      return pid
     }, patient)
     try {
       expect((await over(tuning)).state).toBe('completed')
@@ -206,6 +263,19 @@ describe('a job', () => {
     expect(job.error?.message).not.toContain(tmpdir())
   })
 
+  it('fails for a reason that is in the log of the server, if nobody may read it', async () => {
+    const cause = new OrielError('internal', 'A library failed at /secret.')
+    const budget = new MemoryBudget(16e9)
+    vi.spyOn(budget, 'reserve').mockRejectedValue(cause)
+    const logged = vi.spyOn(log, 'error')
+    const tuning = await open(newPlace(), { budget })
+    await withData(tuning)
+    await create(tuning)
+    const message = 'The job failed for a reason that is in the log of the server.'
+    expect(await over(tuning)).toMatchObject({ state: 'failed', error: { code: 'internal', message } })
+    expect(logged).toHaveBeenCalledWith({ cause, job: 'job' }, expect.any(String))
+  })
+
   it('fails if pinned models leave too little memory, and waits while busy ones do', async () => {
     const budget = new MemoryBudget(2e9)
     const tuning = await open(newPlace(), { budget })
@@ -225,6 +295,20 @@ describe('a job', () => {
     await create(tuning)
     expect(await over(tuning)).toMatchObject({ state: 'early_stopped' })
   })
+
+  it('shows the losses of the step that its adapter is of, not of the last one', async () => {
+    const tuning = await open(newPlace(), { trainer: fakeTrainer('early') })
+    await withData(tuning)
+    await create(tuning)
+    const { progress } = await over(tuning)
+    expect(progress).toMatchObject({ step: 20, bestStep: 10, loss: 0.2, evaluationLoss: 0.3 })
+  })
+})
+
+it('the time that is left of a job is never below 0, also if it takes more steps than were reckoned', () => {
+  const left = (step: number) =>
+    secondsLeft({ state: 'running', progress: { ...noProgress, step, steps: 5, seconds: 60 } })
+  expect([4, 5, 6].map(left)).toEqual([15, 0, 0])
 })
 
 describe('what is wanted of a job', () => {
@@ -239,6 +323,20 @@ describe('what is wanted of a job', () => {
     await expect(wrong({ output: 'No Name' })).rejects.toMatchObject({ kind: 'invalid' })
     await expect(wrong({ id: 'Not Allowed' })).rejects.toMatchObject({ code: 'bad_job_id' })
     await expect(wrong({ trainer: 'external' })).rejects.toMatchObject({ code: 'no_trainer' })
+    const preset = await open(newPlace(), { trainer: ['trl'] })
+    await withData(preset)
+    const early = { trainer: 'external', hyperparameters: { earlyStop: true } } as const
+    await expect(create(preset, early)).rejects.toMatchObject({ code: 'trainer_unable', param: 'earlyStop' })
     await expect(wrong({ hyperparameters: { maxTokens: 1e6 } })).rejects.toMatchObject({ param: 'maxContextLength' })
+  })
+
+  it('is refused if another job that is made at the same moment trains an adapter with the same name', async () => {
+    const tuning = await open(newPlace(), { trainer: fakeTrainer('slow') })
+    await withData(tuning)
+    const made = await Promise.allSettled(['one', 'two'].map((id) => create(tuning, { id, output: 'greeter' })))
+    expect(made.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
+    const refused = made.find(({ status }) => status === 'rejected')
+    expect(refused).toMatchObject({ reason: { code: 'model_exists', param: 'outputModel' } })
+    expect(await tuning.jobs.list()).toHaveLength(1)
   })
 })

@@ -349,11 +349,18 @@ describe.skipIf(noFfmpeg)(`videos and audio${noFfmpeg ? ' (skipped: ffmpeg is no
       message: 'The server that has the model takes no video. It takes images and audio.',
       param: 'attachments[0]',
     })
-    await expect(one(recording('audio', wav), what('anthropic'))).rejects.toMatchObject({ code: 'audio_not_supported' })
+    await expect(one(recording('audio', wav), what('anthropic'))).rejects.toMatchObject({
+      code: 'audio_not_supported',
+      elsewhere: true,
+    })
     await expect(one(recording('video', avi), what('novita'))).rejects.toMatchObject({
       kind: 'unsupported_media',
       message: 'The server that has the model does not read videos as mpegts. It reads mp4, mov.',
+      elsewhere: true,
     })
+    // Nobody reads it.
+    const nothing = recording('video', Buffer.from('nothing'))
+    await expect(one(nothing, what('novita'))).rejects.toMatchObject({ elsewhere: undefined })
   })
 
   it('a clip of a video becomes frames for an upstream that takes a list of them, and others refuse it', async () => {
@@ -368,6 +375,7 @@ describe.skipIf(noFfmpeg)(`videos and audio${noFfmpeg ? ' (skipped: ffmpeg is no
     }
     await expect(one(recording('video', video, clip), what('fireworks'))).rejects.toMatchObject({
       code: 'selection_not_supported',
+      elsewhere: true,
     })
     // It is told the clip.
     const whole = await one(recording('video', video, clip), what('oriel'))

@@ -77,9 +77,20 @@ describe('a server in front of three others', () => {
     for (const [more, headers] of [
       [{ prompt_cache_key: 'one' }, {}],
       [{}, { 'x-session-affinity': 'one' }],
+      [{ user: 'one' }, {}],
     ] as const) {
       const places = new Set<number>()
       for (let number = 0; number < 8; number++) places.add(await placeOf(`Is ${number} a number?`, more, headers))
+      expect(places.size).toBe(1)
+    }
+    // The first of them that there is decides.
+    for (const [more, headers] of [
+      [{ prompt_cache_key: 'one' }, { 'x-session-affinity': 'two' }],
+      [{}, { 'x-session-affinity': 'one' }],
+    ] as const) {
+      const places = new Set<number>()
+      for (let number = 0; number < 8; number++)
+        places.add(await placeOf(`Is ${number} a number?`, { ...more, user: `user ${number}` }, headers))
       expect(places.size).toBe(1)
     }
   })

@@ -113,6 +113,74 @@ describe('a request', () => {
     expect(attempt).toHaveBeenCalledTimes(1)
   })
 
+  describe('that a target cannot answer', () => {
+    const unable = (name: string) => new OrielError('unsupported_media', name, { elsewhere: true })
+    /** Fails for all but the last target. */
+    const refusing = (targets: readonly Target[]) => {
+      const refusals = new Map(targets.slice(0, -1).map((target, at) => [target, unable(String(at))]))
+      const prepare = async (target: Target) => {
+        const refusal = refusals.get(target)
+        if (refusal !== undefined) throw refusal
+      }
+      return { refusals, prepare }
+    }
+
+    it('goes to another one that can, however many cannot, and that is no retry', async () => {
+      const [pool, targets] = [poolOf(), targetsOf([1, 1, 1, 1, 1])]
+      const { refusals, prepare } = refusing(targets)
+      const last = targets.at(-1)
+      for (let time = 0; time < 50; time++) {
+        expect(await pool.run(targets, [String(time)], never, answering(), prepare)).toBe(last)
+        expect(await pool.run(targets, [String(time)], never, answering(refusals))).toBe(last)
+      }
+      for (const { upstream } of targets)
+        expect(pool.state(upstream)).toMatchObject({ failures: 0, retries: 0, inFlight: 0, isUp: true })
+    })
+
+    it('is refused in the words of the first one if none can', async () => {
+      const [pool, targets] = [poolOf(), targetsOf([1, 1])]
+      const own = await placeOf(pool, targets)
+      const refusals = new Map(targets.map((target) => [target, unable(target.upstream.settings.name)]))
+      await expect(pool.run(targets, ['cat'], never, answering(refusals))).rejects.toBe(refusals.get(own))
+    })
+
+    it('waits for the one that can, if that is busy or fails', async () => {
+      const [pool, targets] = [poolOf(), targetsOf([1, 1])]
+      const { prepare } = refusing(targets)
+      const can = targets.at(-1) as Target
+      const full = answering(new Map([[can, busy(5000)]]))
+      for (const attempt of [full, answering()])
+        await expect(pool.run(targets, ['cat'], never, attempt, prepare)).rejects.toMatchObject({
+          ...{ kind: 'overloaded', retryAfter: 5 },
+        })
+      await vi.advanceTimersByTimeAsync(5000)
+      await expect(pool.run(targets, ['cat'], never, answering(new Map([[can, refused]])), prepare)).rejects.toBe(
+        refused.error,
+      )
+    })
+
+    it('proves nothing of a target: faults before and after it are in a row', async () => {
+      const [pool, targets] = [poolOf(), targetsOf([1])]
+      const failing = async (error: Error) => {
+        const all = new Map(targets.map((target) => [target, error]))
+        await pool.run(targets, ['cat'], never, answering(all)).catch(() => {})
+      }
+      for (let time = 0; time < 5; time++) {
+        await failing(refused)
+        await failing(unable('a'))
+      }
+      expect(pool.state((targets[0] as Target).upstream).isUp).toBe(false)
+    })
+
+    it('is tried at no other one if it is at fault itself', async () => {
+      const [pool, targets] = [poolOf(), targetsOf([1, 1])]
+      const damaged = new OrielError('unreadable_media', 'The image is damaged.')
+      const prepare = vi.fn(() => Promise.reject(damaged))
+      await expect(pool.run(targets, ['cat'], never, answering(), prepare)).rejects.toBe(damaged)
+      expect(prepare).toHaveBeenCalledTimes(1)
+    })
+  })
+
   it('may fail three targets at most, since it may be the reason', async () => {
     const [pool, targets] = [poolOf(), targetsOf([1, 1, 1, 1, 1])]
     const asked: Target[] = []
@@ -168,6 +236,47 @@ describe('a target', () => {
     expect(asked).toEqual([other])
     await vi.advanceTimersByTimeAsync(5000)
     await pool.run(targets, ['dog'], never, answering(rests, asked))
+  })
+
+  it('that does not say for how long it is busy is left alone twice as long each time, until it answers', async () => {
+    const [pool, targets] = [poolOf(), targetsOf([1])]
+    const full = new Map(
+      targets.map((target) => [target, failure({ isFault: false, retryAfterMs: 1000, isGuess: true })]),
+    )
+    for (const seconds of [1, 2, 4, 8, 16, 30, 30]) {
+      const asked: Target[] = []
+      // Those that are turned away together count once.
+      const together = [1, 2, 3].map(() => pool.run(targets, ['cat'], never, answering(full, asked)))
+      for (const one of together) await expect(one).rejects.toThrow('It fails.')
+      await vi.advanceTimersByTimeAsync(seconds * 1000 - 1)
+      await expect(pool.run(targets, ['cat'], never, answering(full, asked))).rejects.toThrow('busy')
+      expect(asked.length).toBe(3)
+      await vi.advanceTimersByTimeAsync(1)
+    }
+    await placeOf(pool, targets)
+    await expect(pool.run(targets, ['cat'], never, answering(full))).rejects.toThrow('It fails.')
+    await vi.advanceTimersByTimeAsync(1000)
+    await placeOf(pool, targets)
+  })
+
+  it('that is always busy costs no request its answer, since another one has time', async () => {
+    for (const always of [busy(1000), failure({ isFault: false, retryAfterMs: 1000, isGuess: true })]) {
+      const [pool, targets] = [poolOf(), targetsOf([1, 1])]
+      const [full, free] = targets as [Target, Target]
+      for (let time = 0; time < 300; time++) {
+        expect(await pool.run(targets, [String(time)], never, answering(new Map([[full, always]])))).toBe(free)
+        await vi.advanceTimersByTimeAsync(1000)
+      }
+      // It was asked from time to time whether it still is, and gets its part again when it is not.
+      expect(pool.state(full.upstream).retries).toBeGreaterThan(10)
+      expect(pool.state(full.upstream).retries).toBeLessThan(25)
+      const asked: Target[] = []
+      for (let time = 0; time < 100; time++) {
+        await pool.run(targets, [`new ${time}`], never, answering(new Map(), asked))
+        await vi.advanceTimersByTimeAsync(1000)
+      }
+      expect(asked.filter((target) => target === full).length).toBeGreaterThan(20)
+    }
   })
 
   it('that fails again and again is left out, and comes back when it has answered one request', async () => {

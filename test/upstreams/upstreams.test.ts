@@ -27,7 +27,12 @@ describe('a server in front of others', () => {
     if (one === undefined || two === undefined) throw new Error('they do not run')
     return [
       { name: 'one', url: `${one.url}/v1`, api: 'sglang', keyFrom: 'KEY_OF_ONE' },
-      { name: 'two', url: two.url, api: 'vllm', models: ['shared', { id: 'b-7b', as: 'b', contextTokens: 5000 }] },
+      {
+        name: 'two',
+        url: two.url,
+        api: 'vllm',
+        models: ['shared', 'plain', { id: 'b-7b', as: 'b', contextTokens: 5000 }],
+      },
     ]
   }
   const aliases = { c: 'one/plain', d: ['two/missing', 'b'] }
@@ -35,7 +40,7 @@ describe('a server in front of others', () => {
   beforeAll(async () => {
     ;[one, two] = await Promise.all([
       scriptedUpstream('One', ['a', 'shared', 'plain']),
-      scriptedUpstream('Two', ['shared', 'b-7b', 'unlisted']),
+      scriptedUpstream('Two', ['shared', 'plain', 'b-7b', 'unlisted']),
     ])
     configure({ upstreams: upstreamsOf(), aliases })
     const env = { ORIEL_DATA_DIR: process.env.ORIEL_DATA_DIR, KEY_OF_ONE: key }
@@ -87,6 +92,12 @@ describe('a server in front of others', () => {
     expect(await ask('d')).toBe('Two has b-7b')
   })
 
+  it('counts a model that is called with an account as itself, and not as one of the same name elsewhere', async () => {
+    expect(await ask('accounts/acme/models/two/plain')).toBe('Two has plain')
+    const metrics = await (await fetch(`${url}/metrics`)).text()
+    expect(metrics).toContain('oriel_answer_seconds_count{model="two/plain",operation="chat"} 1')
+  })
+
   it('lists where its models are, and no URL', async () => {
     const all = await listed()
     const elsewhere = all.flatMap(({ id, upstreams }) => (upstreams === undefined ? [] : [[id, upstreams]]))
@@ -94,6 +105,7 @@ describe('a server in front of others', () => {
       ['a', ['one']],
       ['shared', ['one', 'two']],
       ['one/plain', ['one']],
+      ['two/plain', ['two']],
       ['b', ['two']],
     ])
     expect(all.find(({ id }) => id === 'b')).toMatchObject({ aliases: ['two/b', 'd'], context_length: 5000 })
@@ -111,7 +123,7 @@ describe('a server in front of others', () => {
     const { upstreams } = (await (await fetch(`${url}/health`)).json()) as { upstreams: object[] }
     expect(upstreams).toEqual([
       { upstream: 'one', status: 'ok', models: 3, running: 0 },
-      { upstream: 'two', status: 'ok', models: 2, running: 0 },
+      { upstream: 'two', status: 'ok', models: 3, running: 0 },
     ])
     const metrics = await (await fetch(`${url}/metrics`)).text()
     expect(metrics).toContain('oriel_upstream_up{upstream="one"} 1')
@@ -175,7 +187,7 @@ describe('a server in front of others', () => {
     expect(await ask('b')).not.toContain('Two')
     await vi.waitFor(async () => {
       const { upstreams } = (await (await fetch(`${url}/health`)).json()) as { upstreams: object[] }
-      expect(upstreams[1]).toEqual({ upstream: 'two', status: 'down', models: 2, running: 0 })
+      expect(upstreams[1]).toEqual({ upstream: 'two', status: 'down', models: 3, running: 0 })
     }, patient)
     const all = (await listed()) as { id: string; state?: string }[]
     expect(all.find(({ id }) => id === 'b')).toMatchObject({ state: 'failed' })

@@ -11,6 +11,10 @@ export function stored(name: string, byDefault: string): Signal<string> {
       // Private windows have no storage, or none left.
     }
   })
+  // Another window of this browser may change it, or take it away with all others.
+  addEventListener('storage', ({ key }) => {
+    if (key === name || key === null) value.value = read(name) ?? byDefault
+  })
   return value
 }
 

@@ -26,7 +26,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- $_ := set $server "insecure" .Values.insecure }}
 {{- $_ := set $server "shutdownDelayMs" (mul .Values.shutdown.delaySeconds 1000) }}
 {{- $_ := set $server "graceMs" (mul .Values.shutdown.graceSeconds 1000) }}
-{{- merge (deepCopy .Values.settings) (dict "model" .Values.models "server" $server) | toPrettyJson }}
+{{- merge (deepCopy .Values.settings) (dict "model" .Values.models "models" (dict "dirs" (list "/data/.cache/models")) "server" $server) | toPrettyJson }}
 {{- end }}
 
 {{/* A volume, from the name of its values. */}}

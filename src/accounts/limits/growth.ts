@@ -47,7 +47,7 @@ export class Growth {
   constructor(db: Store, most: number, log: Logger, now: () => number = Date.now) {
     this.#db = db
     this.#store = new Reach('the database of limits', 3000, log)
-    this.#most = most * 1000
+    this.#most = Math.round(most * 1000)
     this.#now = now
   }
 
@@ -62,7 +62,7 @@ export class Growth {
     return Math.min(entry.factor, this.#most) / 1000
   }
 
-  /** A request was let in. @param share the greatest share of a limit that is in use, this request included */
+  /** A request is over. @param share the greatest share of a limit that was in use, this request included */
   used(account: string, model: string, share: number): void {
     const entry = this.#entries.get(nameOf(account, model))
     if (entry === undefined) return

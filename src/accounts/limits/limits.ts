@@ -93,7 +93,6 @@ export class RateLimits {
       this.#memory.settle(name, own.slot, amounts, nothing)
       throw refused(shared, allowed, amounts, model)
     }
-    this.#growth?.used(who.account, model, share(shared ?? own, allowed))
     let isOver = false
     const end = (actual: Amounts): void => {
       if (isOver) return
@@ -102,6 +101,7 @@ export class RateLimits {
       const extra = amounts.map((amount, kind) => Math.max(0, (actual[kind] ?? 0) - amount))
       this.#memory.settle(name, own.slot, unused, extra)
       if (shared !== undefined && redis !== undefined) this.#keep(redis.settle(name, shared.slot, unused, extra, lease))
+      if (actual !== nothing) this.#growth?.used(who.account, model, share(shared ?? own, allowed, unused, extra))
     }
     return {
       rates: ratesOf(shared ?? own, allowed),
@@ -145,9 +145,17 @@ function capped(amounts: Amounts, { limits }: ModelLimits): Amounts {
   })
 }
 
-/** The greatest share of a limit that is in use, of all servers that count together: 0 to 1. */
-const share = ({ remaining }: Attempt, { limits }: ModelLimits): number =>
-  Math.max(...limits.map((limit, kind) => (Number.isFinite(limit) ? 1 - (remaining[kind] ?? 0) / limit : 0)))
+/**
+ * The greatest share of a limit that was in use when a request was let in, of all servers that count together: 0 to 1. Of the
+ * request itself it counts what it took in the end, of those that ran beside it what they might take.
+ */
+const share = ({ remaining }: Attempt, { limits }: ModelLimits, unused: Amounts, extra: Amounts): number =>
+  Math.max(
+    ...limits.map((limit, kind) => {
+      const left = (remaining[kind] ?? 0) + (unused[kind] ?? 0) - (extra[kind] ?? 0)
+      return Number.isFinite(limit) ? Math.min(1, Math.max(0, 1 - left / limit)) : 0
+    }),
+  )
 
 const ratesOf = ({ granted, remaining }: Attempt, { limits }: ModelLimits): Rates => {
   const limited = [...kinds.entries()].filter(([kind]) => Number.isFinite(limits[kind]))

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import ipaddr from 'ipaddr.js'
 import { OrielError } from '../../errors.ts'
 import type { AnswerServices } from '../answering/answer.ts'
+import { isForwarded } from '../client.ts'
 import type { RouteOptions } from '../dialects/dialect.ts'
 
 /**
@@ -28,8 +29,6 @@ export const onDisk =
     return act(request, services, { reply, options })
   }
 
-/** What proxies add: a proxy on this machine passes on what others send. */
-const forwarding = ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via']
-
+/** A proxy on this machine passes on what others send. */
 const isHere = ({ ip, headers }: FastifyRequest): boolean =>
-  ipaddr.isValid(ip) && ipaddr.process(ip).range() === 'loopback' && forwarding.every((name) => !(name in headers))
+  ipaddr.isValid(ip) && ipaddr.process(ip).range() === 'loopback' && !isForwarded(headers)

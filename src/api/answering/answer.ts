@@ -11,6 +11,7 @@ import type {
   ModelInfo,
   NamedModel,
   Phase,
+  PromptUsage,
   Tally,
 } from '../../deployments/index.ts'
 import { changingErrors, OrielError } from '../../errors.ts'
@@ -60,6 +61,21 @@ export interface RunningAnswer extends Omit<Answer, 'prompt'> {
   promptOf(choice: number): DescribedPrompt | null
 }
 
+/** A prompt that went to a server elsewhere, and what it takes there, by estimate. */
+export interface SentPrompt {
+  readonly request: AnswerRequest
+  /** null: the server did not answer it, and it goes to another one or nowhere. */
+  readonly usage: PromptUsage | null
+  readonly servedBy: string
+}
+
+/** Hears how answers begin. */
+interface Beginning {
+  /** What a request waits for. */
+  phase(phase: Phase): void
+  sent(prompt: SentPrompt): void
+}
+
 /**
  * Starts an answer. Errors of the request are thrown here, before the first byte of the answer.
  * @throws OrielError
@@ -69,7 +85,7 @@ function startAnswer(
   model: NamedModel,
   request: ClientRequest,
   signal: AbortSignal,
-  onPhase: (phase: Phase) => void,
+  beginning: Beginning,
 ): Promise<RunningAnswer> {
   const began = performance.now()
   let isCold = false
@@ -78,8 +94,13 @@ function startAnswer(
   }
   return withBackend(model, { ...request, onCold }, signal, async (backend) => {
     const loadMs = performance.now() - began
-    onPhase('queued')
-    const { prompt, events, ...answer } = await backend.answer(request, signal, onPhase)
+    beginning.phase('queued')
+    const { prompt, events, ...answer } = await backend.answer(
+      request,
+      signal,
+      (phase) => beginning.phase(phase),
+      (usage) => beginning.sent({ request, usage, servedBy: backend.info.id }),
+    )
     return {
       ...answer,
       ignored: answer.ignored?.map((param) => inRequest(request, param)) ?? [],
@@ -169,15 +190,17 @@ export async function startAnswers(
   model: NamedModel,
   requests: readonly ClientRequest[],
   signal: AbortSignal,
-  onPhase: (phase: Phase) => void,
+  beginning: Beginning,
 ): Promise<RunningAnswer> {
   const [only, ...others] = requests
-  if (only !== undefined && others.length === 0) return startAnswer(services, model, only, signal, onPhase)
+  if (only !== undefined && others.length === 0) return startAnswer(services, model, only, signal, beginning)
   const failed = new AbortController()
   // A signal stands for one prompt: it has the prompt's downloads, and few listeners.
   const own = () => AbortSignal.any([signal, failed.signal])
   try {
-    return together(await Promise.all(requests.map((request) => startAnswer(services, model, request, own(), onPhase))))
+    return together(
+      await Promise.all(requests.map((request) => startAnswer(services, model, request, own(), beginning))),
+    )
   } catch (error) {
     failed.abort()
     throw error
@@ -192,27 +215,32 @@ function together(answers: readonly RunningAnswer[]): RunningAnswer {
   return {
     ...first,
     choices: sum(({ choices }) => choices),
-    // A backend may change its own until its tally has come.
-    usage: {
-      get promptTokens() {
-        return sum(({ usage }) => usage.promptTokens)
-      },
-      get cachedTokens() {
-        return sum(({ usage }) => usage.cachedTokens)
-      },
-      get imageTokens() {
-        return answers.flatMap(({ usage }) => usage.imageTokens)
-      },
-      get videoTokens() {
-        return answers.flatMap(({ usage }) => usage.videoTokens ?? [])
-      },
-      get audioTokens() {
-        return answers.flatMap(({ usage }) => usage.audioTokens ?? [])
-      },
-    },
+    usage: usageOfAll(answers),
     media: slowest(answers.map(({ media }) => media)),
     promptOf: (choice) => answers[Math.floor(choice / first.choices)]?.promptOf(0) ?? null,
     events: interleaved(answers.map((answer, index) => shifted(answer, index * first.choices))),
+  }
+}
+
+/** The usage of prompts together. A backend may change its own until its tally has come. */
+export function usageOfAll(prompts: readonly { readonly usage: PromptUsage }[]): PromptUsage {
+  const sum = (of: (usage: PromptUsage) => number): number => prompts.reduce((total, { usage }) => total + of(usage), 0)
+  return {
+    get promptTokens() {
+      return sum(({ promptTokens }) => promptTokens)
+    },
+    get cachedTokens() {
+      return sum(({ cachedTokens }) => cachedTokens)
+    },
+    get imageTokens() {
+      return prompts.flatMap(({ usage }) => usage.imageTokens)
+    },
+    get videoTokens() {
+      return prompts.flatMap(({ usage }) => usage.videoTokens ?? [])
+    },
+    get audioTokens() {
+      return prompts.flatMap(({ usage }) => usage.audioTokens ?? [])
+    },
   }
 }
 

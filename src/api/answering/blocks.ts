@@ -1,4 +1,4 @@
-import type { AnswerEnd, AnswerToken, Tally } from '../../deployments/index.ts'
+import { type AnswerEnd, type AnswerToken, isCutOff, type Tally } from '../../deployments/index.ts'
 import type { RunningAnswer } from './answer.ts'
 import { newCallId } from './collect.ts'
 import { returnedWhole } from './returned-whole.ts'
@@ -40,7 +40,7 @@ export async function* blocksOf({ events }: RunningAnswer): AsyncIterable<BlockE
       continue
     }
     if (event.type === 'end') {
-      if (open !== undefined) yield { type: 'close', index, block: { ...open, complete: event.reason !== 'length' } }
+      if (open !== undefined) yield { type: 'close', index, block: { ...open, complete: !isCutOff(event.reason) } }
       end = event
       continue
     }
@@ -59,9 +59,7 @@ export async function* blocksOf({ events }: RunningAnswer): AsyncIterable<BlockE
       }
       if (piece.kind === 'call') continue
       open.text += piece.text
-      // Arguments may be written otherwise than the model did, and thoughts are only passed over.
-      const passed = kind === 'call' ? [] : waiting.take(piece.text)
-      const tokens = kind === 'text' ? passed : []
+      const tokens = waiting.ofText([piece])
       open.tokens.push(...tokens)
       yield { type: 'delta', index, block: open, text: piece.text, tokens }
     }

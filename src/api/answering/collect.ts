@@ -7,8 +7,12 @@ import { returnedWhole } from './returned-whole.ts'
 /** Clients name a call by this id when they send its result. */
 export const newCallId = (): string => `call_${randomBytes(12).toString('hex')}`
 
-/** The arguments of a call as an object. Those of a call that was cut off are not valid JSON. */
-export const argumentsOf = (text: string) => (parseJson(text) ?? {}) as Record<string, unknown>
+/** The arguments of a call as an object; null for those of a call that was cut off, which are no JSON. Some write none as `null`. */
+export function argumentsOf(text: string): Record<string, unknown> | null {
+  const found = parseJson(text)
+  if (found === null) return {}
+  return typeof found === 'object' && !Array.isArray(found) ? { ...found } : null
+}
 
 /**
  * @param each called with each part as it comes

@@ -20,6 +20,12 @@ export interface ClientRequest extends AnswerRequest, Pick<Ask, 'client'> {
 export const isolationOf = (header: string, body?: string | null): string[] =>
   [...new Set([body ?? '', header])].filter((key) => key !== '')
 
+/** What requests of a client have in common that belong together: the key of the body, that of the header, or the user. */
+export const affinityOf = (
+  body: { prompt_cache_key?: string | null | undefined; user?: string | null | undefined },
+  { affinity }: { affinity: string | null },
+): string | null => body.prompt_cache_key || affinity || body.user || null
+
 /** Adds an attachment to those of a request. @returns its place in the content, which names it by its index */
 export function attach(attachments: Attachment[], attachment: Attachment): AttachmentPart {
   return { kind: attachment.kind, attachment: attachments.push(attachment) - 1 }

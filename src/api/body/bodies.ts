@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Config } from '../../config.ts'
 import { cancelled } from '../../errors.ts'
 import { Turns } from '../../turns.ts'
-import { clientOf } from '../client.ts'
+import { clientOf, isForwarded } from '../client.ts'
 import { BodyMemory, type HeldBody } from './body-memory.ts'
 import { FormReader } from './form-reader.ts'
 import { JsonReader } from './json-reader.ts'
@@ -31,10 +31,21 @@ export class Bodies {
     return readBody(request.raw, { reader, held, maxBytes: this.#maxBytes[type], turns: this.#turns })
   }
 
-  /** The request has its answer, or its client has left. */
-  end({ raw }: FastifyRequest): void {
+  /**
+   * Before its refusal is sent. Many proxies cut the connection of a client that has not sent all as soon as they have the
+   * answer, and the client does not get it.
+   */
+  async refuse(request: FastifyRequest): Promise<void> {
+    if (!isForwarded(request.headers)) return
+    this.#held.get(request.raw)?.release()
+    await dropRest(request.raw)
+  }
+
+  /** The request has its answer, or its client has left. Many clients read the answer only when they have sent all. */
+  async end({ raw }: FastifyRequest): Promise<void> {
     this.#held.get(raw)?.release()
-    dropRest(raw)
+    await dropRest(raw)
+    if (!raw.complete) raw.socket.destroy()
   }
 }
 

@@ -1,8 +1,8 @@
-import { Busboy, type BusboyFileStream } from '@fastify/busboy'
+import type { BusboyFileStream } from '@fastify/busboy'
 import type { FastifyRequest } from 'fastify'
 import { cancelled } from '../../errors.ts'
+import { ArrivingForm, invalidForm } from './arriving-form.ts'
 import { notForm } from './content-types.ts'
-import { formLimits, invalidForm } from './form-reader.ts'
 import { readBytes, unhurried } from './read-body.ts'
 
 /** A file of a form, as its bytes arrive. */
@@ -11,6 +11,9 @@ export interface ArrivingFile {
   /** Gives all bytes to `write`, one call after the other. */
   source(write: (bytes: Buffer) => Promise<void>): Promise<void>
 }
+
+/** Beside a file are words like its purpose. The memory for bodies does not count them. */
+const limits = { fields: 20, fieldSize: 10_000 }
 
 /**
  * Reads a form whose file may be larger than memory. Fields may come before the file and after it.
@@ -24,39 +27,26 @@ export async function readFileForm(
 ): Promise<Readonly<Record<string, string>>> {
   const contentType = headers['content-type'] ?? ''
   if (!/^multipart\/form-data\b/i.test(contentType)) throw notForm()
-  const form = openForm(contentType)
   const fields: Record<string, string> = Object.create(null)
   let receiving: Promise<void> | undefined
   let stream: BusboyFileStream | undefined
-  const ended = new Promise<void>((resolve, reject) => {
-    form
-      .on('field', (name, value, _, isCut) => {
-        if (isCut) reject(invalidForm(`a field has more than ${formLimits.fieldSize} bytes`))
-        else fields[name ?? ''] = value
-      })
-      .on('file', (name, file, filename) => {
-        stream = file
-        file.on('error', () => {})
-        if (name !== 'file') return reject(invalidForm('its file must be in the field "file"'))
-        receiving = receive({ name: filename ?? '', source: (write) => forEachChunk(file, write) })
-        receiving.catch(reject)
-      })
-      .on('filesLimit', () => reject(invalidForm(`it has more than ${formLimits.files} file`)))
-      .on('fieldsLimit', () => reject(invalidForm(`it has more than ${formLimits.fields} fields`)))
-      .on('partsLimit', () => reject(invalidForm(`it has more than ${formLimits.parts} parts`)))
-      .on('error', () => reject(invalidForm('it is damaged or incomplete')))
-      .on('finish', resolve)
+  const form = new ArrivingForm(contentType, limits, {
+    field: (name, value) => {
+      fields[name] = value
+    },
+    file: (name, file, filename) => {
+      stream = file
+      file.on('error', () => {})
+      if (name !== 'file') return form.fail(invalidForm('its file must be in the field "file"'))
+      receiving = receive({ name: filename, source: (write) => forEachChunk(file, write) })
+      receiving.catch((error: unknown) => form.fail(error))
+    },
   })
-  ended.catch(() => {})
   unhurried.add(raw.socket)
   try {
-    await readBytes(raw, async (chunk) => {
-      // A slow disk stops the client.
-      const taken = new Promise<void>((resolve) => void form.write(chunk, () => resolve()))
-      await Promise.race([taken, ended])
-    })
-    form.end()
-    await ended
+    // A slow disk stops the client.
+    await readBytes(raw, (chunk) => form.write(chunk))
+    await form.end()
     if (receiving === undefined) throw invalidForm('it has no file in the field "file"')
     await receiving
     return fields
@@ -67,14 +57,6 @@ export async function readFileForm(
     throw error
   } finally {
     unhurried.delete(raw.socket)
-  }
-}
-
-function openForm(contentType: string): InstanceType<typeof Busboy> {
-  try {
-    return new Busboy({ headers: { 'content-type': contentType }, limits: formLimits })
-  } catch {
-    throw invalidForm('its content-type names no boundary')
   }
 }
 

@@ -1,5 +1,5 @@
-import { Busboy, type BusboyFileStream } from '@fastify/busboy'
-import { OrielError } from '../../errors.ts'
+import type { BusboyFileStream } from '@fastify/busboy'
+import { ArrivingForm } from './arriving-form.ts'
 import type { BodyReader } from './read-body.ts'
 
 /** A file of a form. */
@@ -14,23 +14,15 @@ export class FormFile {
 }
 
 /** A text field has a few bytes; a prompt may be long. */
-export const formLimits = {
-  files: 1,
-  fields: 100,
-  parts: 101,
-  fieldSize: 1_000_000,
-  headerPairs: 50,
-  headerSize: 16_000,
-}
+const limits = { fields: 100, fieldSize: 1_000_000 }
 
 /**
  * Reads `multipart/form-data` as it arrives. It becomes an object: a field is a string, one that occurs several times or
  * whose name ends with `[]` is an array of strings, and a file is a `FormFile`.
  */
 export class FormReader implements BodyReader {
-  readonly #form: InstanceType<typeof Busboy>
+  readonly #form: ArrivingForm
   readonly #values = new Map<string, string | string[] | FormFile>()
-  readonly #done: Promise<void>
   readonly #declared: number
   /** What has come of the file, and space for what comes. */
   #file: Buffer = Buffer.alloc(0)
@@ -43,39 +35,22 @@ export class FormReader implements BodyReader {
    */
   constructor(contentType: string, declared: number) {
     this.#declared = declared
-    try {
-      this.#form = new Busboy({ headers: { 'content-type': contentType }, limits: formLimits })
-    } catch {
-      throw invalidForm('its content-type names no boundary')
-    }
-    this.#done = new Promise((resolve, reject) => {
-      this.#form
-        .on('field', (name, value, _, isCut) => {
-          if (isCut) return reject(invalidForm(`a field has more than ${formLimits.fieldSize} bytes`))
-          this.#add(name ?? '', value)
-        })
-        .on('file', (name, stream, filename) => this.#readFile(name ?? '', stream, filename ?? ''))
-        .on('filesLimit', () => reject(invalidForm(`it has more than ${formLimits.files} file`)))
-        .on('fieldsLimit', () => reject(invalidForm(`it has more than ${formLimits.fields} fields`)))
-        .on('partsLimit', () => reject(invalidForm(`it has more than ${formLimits.parts} parts`)))
-        .on('error', () => reject(invalidForm('it is damaged or incomplete')))
-        .on('finish', resolve)
+    this.#form = new ArrivingForm(contentType, limits, {
+      field: (name, value) => this.#add(name, value),
+      file: (name, stream, filename) => this.#readFile(name, stream, filename),
     })
-    this.#done.catch(() => {})
   }
 
   get overhead(): number {
     return this.#file.length - this.#fileBytes
   }
 
-  async push(chunk: Buffer): Promise<void> {
-    const taken = new Promise<void>((resolve) => void this.#form.write(chunk, () => resolve()))
-    await Promise.race([taken, this.#done])
+  push(chunk: Buffer): Promise<void> {
+    return this.#form.write(chunk)
   }
 
   async end(): Promise<unknown> {
-    this.#form.end()
-    await this.#done
+    await this.#form.end()
     return Object.fromEntries(this.#values)
   }
 
@@ -106,6 +81,3 @@ export class FormReader implements BodyReader {
     this.#file = larger
   }
 }
-
-export const invalidForm = (fault: string): OrielError =>
-  new OrielError('invalid', `The form cannot be read: ${fault}.`, { code: 'invalid_form' })

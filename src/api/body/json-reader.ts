@@ -32,7 +32,8 @@ export class JsonReader implements BodyReader {
   readonly #containers: Container[] = [{ members: [], begun: false, name: '' }]
   /** The open string, if it is long: its pieces so far. */
   #pieces: string[] | undefined
-  #arrived: Buffer[] = []
+  /** What has arrived since, and space for more. The chunks are not kept: one of a byte takes hundreds. */
+  #arrived = Buffer.alloc(0)
   #arrivedBytes = 0
   /** What is not parsed yet. */
   #text = Buffer.alloc(0)
@@ -50,17 +51,17 @@ export class JsonReader implements BodyReader {
   push(chunk: Buffer): void {
     for (let at = 0; at < chunk.length; at += this.#blockBytes) {
       const block = chunk.subarray(at, at + this.#blockBytes)
-      this.#arrived.push(block)
-      this.#arrivedBytes += block.length
-      if (this.#arrivedBytes < this.#blockBytes) return
-      this.#readArrived()
-      this.#settle()
+      if (this.#arrivedBytes + block.length < this.#blockBytes) this.#keep(block)
+      else {
+        this.#readArrived(block)
+        this.#settle()
+      }
     }
   }
 
   /** @returns undefined for an empty text @throws OrielError `invalid`, `too_large` */
   end(): unknown {
-    this.#readArrived()
+    this.#readArrived(Buffer.alloc(0))
     const { frames, inString } = this.#structure
     const [root] = this.#containers
     const [frame] = frames
@@ -73,10 +74,21 @@ export class JsonReader implements BodyReader {
     return value
   }
 
-  #readArrived(): void {
+  #keep(chunk: Buffer): void {
+    const bytes = this.#arrivedBytes + chunk.length
+    if (bytes > this.#arrived.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.min(2 * bytes, this.#blockBytes))
+      this.#arrived.copy(larger, 0, 0, this.#arrivedBytes)
+      this.#arrived = larger
+    }
+    chunk.copy(this.#arrived, this.#arrivedBytes)
+    this.#arrivedBytes = bytes
+  }
+
+  /** @param last what arrives now */
+  #readArrived(last: Buffer): void {
     const from = this.#text.length
-    this.#text = Buffer.concat([this.#text, ...this.#arrived])
-    this.#arrived = []
+    this.#text = Buffer.concat([this.#text, this.#arrived.subarray(0, this.#arrivedBytes), last])
     this.#arrivedBytes = 0
     this.#structure.read(this.#text, from, (frame, at) => this.#close(frame, at))
   }

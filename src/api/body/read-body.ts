@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { deferred } from '../../deferred.ts'
 import { cancelled, OrielError } from '../../errors.ts'
 import type { Turns } from '../../turns.ts'
+import { within } from '../../within.ts'
 import type { HeldBody } from './body-memory.ts'
 
 /** How long the bytes of a body may stay away, in ms, and how many must arrive in a second after that time. */
@@ -35,7 +36,7 @@ const withoutTurns = 64_000
 const usualPace: Pace = { idleMs: 15_000, bytesPerSecond: 16_000 }
 /** Connections of bodies that may take longer than other requests, at this pace. */
 export const unhurried = new WeakSet<Socket>()
-/** How long the rest of a refused body is dropped before its connection is cut, in ms. */
+/** How long the rest of a refused body is dropped, in ms. */
 const lingerMs = 5000
 
 /**
@@ -112,12 +113,12 @@ export async function readBytes(
   })
 }
 
-/** Drops what still comes of a body that was refused, for a while: many clients read the answer only when they have sent all. */
-export function dropRest(stream: IncomingMessage): void {
+/** Drops what still comes of a body that was refused, until all has come or it has taken long. */
+export async function dropRest(stream: IncomingMessage): Promise<void> {
   if (stream.complete || stream.destroyed) return
-  stream.resume()
-  const timer = setTimeout(() => stream.socket.destroy(), lingerMs)
-  stream.once('close', () => clearTimeout(timer))
+  const { promise, resolve } = deferred<void>()
+  stream.once('end', resolve).once('close', resolve).resume()
+  await within(lingerMs, promise)
 }
 
 const tooLarge = (maxBytes: number): OrielError =>

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { AnswerPiece, AnswerToken, Choice, EndReason } from '../../deployments/index.ts'
+import type { AnswerPart, AnswerPiece, Choice, EndReason } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { collect, newCallId } from '../answering/collect.ts'
 import { grounding, groundingOf } from '../shapes/grounding.ts'
@@ -95,7 +95,7 @@ type ChunkChoice = Chunk['choices'][number]
 
 export async function completion(answer: RunningAnswer, body: ChatRequest) {
   const logprobs = Array.from({ length: answer.choices }, () => writerOf(body).gather())
-  const { choices, tally } = await collect(answer, ({ choice, tokens }) => logprobs[choice]?.add(tokens))
+  const { choices, tally } = await collect(answer, (part) => logprobs[part.choice]?.add(part))
   const prompt = answer.promptOf(0)
   const whole: Completion = {
     ...headingOf(answer, { prefix: 'chatcmpl', object: 'chat.completion' }),
@@ -139,7 +139,7 @@ const reasonOf = ({ reason }: { reason: EndReason }, body: ChatRequest): z.outpu
 /** A number asks for the format of completions, as Fireworks has it. */
 function writerOf({ logprobs }: ChatRequest): Writer<ChunkChoice['logprobs']> {
   if (typeof logprobs === 'number') return legacyWriter()
-  return logprobs ? chatWriter : noWriter
+  return logprobs ? chatWriter() : noWriter
 }
 
 /** The answer as a stream of `chat.completion.chunk`: the role first, the finish reason last, for each choice. */
@@ -149,7 +149,7 @@ export async function* chunks(answer: RunningAnswer, body: ChatRequest): AsyncIt
   const chunk = (
     index: number,
     delta: ChunkChoice['delta'],
-    tokens: readonly AnswerToken[] | null,
+    part: AnswerPart | null,
     more: Partial<ChunkChoice> = {},
   ): Chunk => ({
     ...heading,
@@ -157,7 +157,7 @@ export async function* chunks(answer: RunningAnswer, body: ChatRequest): AsyncIt
       {
         index,
         delta,
-        logprobs: tokens === null ? null : (writers[index]?.write(tokens) ?? null),
+        logprobs: part === null ? null : (writers[index]?.write(part) ?? null),
         finish_reason: null,
         ...more,
       },
@@ -176,7 +176,7 @@ export async function* chunks(answer: RunningAnswer, body: ChatRequest): AsyncIt
       return chunk(event.choice, {}, null, { finish_reason: reasonOf(event, body), ...raw, ...groundingOf(event) })
     }
     if (event.pieces.length === 0 && event.tokens.length === 0) return undefined
-    return chunk(event.choice, deltaOf(event.pieces, body), event.tokens, tokenIdsOf(body, event.tokens))
+    return chunk(event.choice, deltaOf(event.pieces, body), event, tokenIdsOf(body, event.tokens))
   })
 }
 

@@ -11,10 +11,11 @@ import {
   textPart,
 } from '../request/content.ts'
 import { chatFile, inputFile, sourceImage } from '../request/files.ts'
+import { pairsOf } from '../request/pairs.ts'
 import { parameters } from '../request/parameters.ts'
 import { audioUrl, inputAudio, videoUrl } from '../request/recordings.ts'
 import { mostTokens } from '../request/self-hosted.ts'
-import { callParameters, functionParameters, toolParameters } from '../request/tools.ts'
+import { callParameters, functionParameters, mostCalls, toolParameters } from '../request/tools.ts'
 import { optional } from '../request/validation.ts'
 
 /** OpenAI's form, or the bare URL that many clients send. */
@@ -66,7 +67,7 @@ const message = z
     name: z.string().nullish(),
     reasoning_content: z.string().nullish(),
     refusal: z.string().nullish(),
-    tool_calls: z.array(callParameters).nullish(),
+    tool_calls: z.array(callParameters).max(mostCalls).nullish(),
     tool_call_id: z.string().nullish(),
     function_call: callParameters.shape.function.nullish(),
   })
@@ -106,7 +107,7 @@ export const chatRequest = z.looseObject({
   ),
   add_generation_prompt: optional(z.boolean(), 'false: the same as continue_final_message.'),
   chat_template_kwargs: optional(
-    z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+    pairsOf(z.union([z.string(), z.number(), z.boolean()]), { most: 100 }),
     "More variables for the model's chat template.",
   ),
   mm_processor_kwargs: optional(

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { AnswerToken, Choice } from '../../deployments/index.ts'
+import type { AnswerPart, AnswerToken, Choice } from '../../deployments/index.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { collect } from '../answering/collect.ts'
 import { grounding, groundingOf } from '../shapes/grounding.ts'
@@ -45,8 +45,9 @@ const beginningOf = (answer: RunningAnswer) => headingOf(answer, { prefix: 'cmpl
 export async function completion(answer: RunningAnswer, body: CompletionsRequest) {
   const logprobs = Array.from({ length: answer.choices }, () => writerOf(body).gather())
   const chances = Array.from({ length: answer.choices }, () => new MeanLogprob())
-  const { choices, tally } = await collect(answer, ({ choice, tokens, completionTokens }) => {
-    logprobs[choice]?.add(tokens)
+  const { choices, tally } = await collect(answer, (part) => {
+    const { choice, tokens, completionTokens } = part
+    logprobs[choice]?.add(part)
     // An echo has none: the prompt is no better in one answer than in another.
     if (completionTokens > 0) chances[choice]?.add(tokens)
   })
@@ -123,7 +124,7 @@ export async function* completionChunks(answer: RunningAnswer, body: Completions
   const chunk = (
     index: number,
     text: string,
-    tokens: readonly AnswerToken[] | null,
+    part: AnswerPart | null,
     more: Partial<CompletionChoice> = {},
   ): Completion => ({
     ...head,
@@ -131,9 +132,9 @@ export async function* completionChunks(answer: RunningAnswer, body: Completions
       {
         index,
         text,
-        logprobs: tokens === null ? null : (writers[index]?.write(tokens) ?? null),
+        logprobs: part === null ? null : (writers[index]?.write(part) ?? null),
         finish_reason: null,
-        ...(tokens === null ? {} : tokenIdsOf(body, tokens)),
+        ...(part === null ? {} : tokenIdsOf(body, part.tokens)),
         ...more,
       },
     ],
@@ -147,6 +148,6 @@ export async function* completionChunks(answer: RunningAnswer, body: Completions
     }
     const ids = begun.has(event.choice) ? {} : promptIdsOf(body, prompt)
     begun.add(event.choice)
-    return chunk(event.choice, event.raw, event.tokens, ids)
+    return chunk(event.choice, event.raw, event, ids)
   })
 }

@@ -19,6 +19,7 @@ export function readCompletions(body: CompletionsRequest, context: RequestContex
   const images = imagesOf(body, prompts.length)
   const topLogprobs = topLogprobsOf(body)
   const { param: format, grammar } = formatOf(body)
+  if (body.prompt_truncate_len) context.ignore('prompt_truncate_len', 'has no effect on a prompt that has no turns')
   const settings = {
     ...settingsOf(body, grammar, context),
     maxTokens: maxTokensOf(body, context.dialect.defaults.completionTokens),

@@ -46,6 +46,9 @@ export function listed(request: FastifyRequest): (account: string) => boolean {
 /** Entries of a page, at most and without `pageSize`. */
 const [mostOnPage, usualOnPage] = [200, 50]
 
+/** By which a list is ordered. */
+const mostFields = 10
+
 const whole = z.string().regex(/^\d{1,9}$/, { error: 'must be a whole number' })
 
 const text = z.string().max(1000)
@@ -105,19 +108,25 @@ export const readMaskOf = ({ query }: FastifyRequest): unknown => (query as { re
 /** @throws OrielError `invalid` */
 function ordered<Entry extends object>(entries: Entry[], orderBy: string): Entry[] {
   if (orderBy.trim() === '') return entries
-  const fields = orderBy.split(',').map((part) => {
+  const parts = orderBy.split(',')
+  if (parts.length > mostFields)
+    throw invalidValue('orderBy', `orderBy has ${parts.length} fields; at most ${mostFields} are allowed.`)
+  const fields = parts.map((part) => {
     const [, path, descends] = /^\s*([\w.]+)(\s+desc)?\s*$/.exec(part) ?? []
     if (path === undefined)
       throw invalidValue('orderBy', 'orderBy has fields separated by commas, each with " desc" if it descends.')
     return { path, sign: descends === undefined ? 1 : -1 }
   })
-  return entries.toSorted((a, b) => {
-    for (const { path, sign } of fields) {
-      const order = compared(valueAt(a, path), valueAt(b, path))
-      if (order !== 0) return order * sign
-    }
-    return 0
-  })
+  return entries
+    .map((entry) => ({ entry, values: fields.map(({ path }) => valueAt(entry, path)) }))
+    .toSorted((a, b) => {
+      for (const [at, { sign }] of fields.entries()) {
+        const order = compared(a.values[at], b.values[at])
+        if (order !== 0) return order * sign
+      }
+      return 0
+    })
+    .map(({ entry }) => entry)
 }
 
 /** The body of a request. What is for other machines than this one has no effect, and a header names it. */

@@ -1,7 +1,15 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { withoutAccount } from '../../deployments/index.ts'
-import { bounds, type JobState, percentOf, secondsLeft, type TuningJob, trainers } from '../../tuning/index.ts'
+import {
+  bounds,
+  type JobState,
+  percentOf,
+  secondsLeft,
+  type TuningJob,
+  trainers,
+  usualHyperparameters,
+} from '../../tuning/index.ts'
 import { onDisk } from '../administration/on-disk.ts'
 import type { AnswerServices } from '../answering/answer.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
@@ -39,8 +47,9 @@ const jobProgress = z.strictObject({
   cachedInputTokenCount: count,
   step: count,
   steps: count.optional(),
-  loss: z.number().optional().describe('Of the last step.'),
-  evaluationLoss: z.number().optional(),
+  loss: z.number().optional().describe('Of the last step. When it is done: of bestStep.'),
+  evaluationLoss: z.number().optional().describe('The last one. When it is done: that of bestStep.'),
+  bestStep: count.optional().describe('The step with the lowest evaluation loss, which the adapter is of.'),
   truncatedExamples: count.describe('Examples that were longer than maxContextLength.'),
   imageTokens: count,
   secondsLeft: count.optional(),
@@ -108,9 +117,9 @@ const newJob = z.object({
   maxContextLength: optional(whole(bounds.maxTokens.least, 10_000_000), 'Tokens of an example. Longer ones are cut.'),
   batchSize: optional(
     whole(bounds.batchTokens.least, bounds.batchTokens.most),
-    'Tokens of a step, at most. Default: batchSizeSamples decides.',
+    'Tokens of a step, at most. Default: batchSizeSamples decides. Of both, the one that is reached first ends a step.',
   ),
-  batchSizeSamples: optional(whole(1, bounds.batchExamples.most), 'Examples of a step.'),
+  batchSizeSamples: optional(whole(1, bounds.batchExamples.most), 'Examples of a step, at most.'),
   gradientAccumulationSteps: optional(whole(1, 1024), 'Batches of a step. Default: 1.'),
   earlyStop: optional(z.boolean(), 'End when the evaluation loss falls no more.'),
   trainProjector: optional(
@@ -222,9 +231,9 @@ const nameIn = (request: FastifyRequest) => ({ account: accountIn(request), id: 
 const withoutDataset = (name: string): string => name.replace(/^accounts\/[^/]+\/datasets\//, '')
 
 function wantedOf(body: z.output<typeof newJob>) {
-  const { batchSizeSamples, gradientAccumulationSteps } = body
-  const isBatched = batchSizeSamples != null || gradientAccumulationSteps != null
-  const batches = gradientAccumulationSteps ?? 1
+  const batches = body.gradientAccumulationSteps ?? 1
+  // With a number of tokens, that of examples is only a bound.
+  const samples = body.batchSizeSamples ?? (body.batchSize == null ? usualHyperparameters.batchExamples : undefined)
   return {
     dataset: withoutDataset(body.dataset),
     ...given({
@@ -243,7 +252,7 @@ function wantedOf(body: z.output<typeof newJob>) {
       rank: body.loraRank,
       maxTokens: body.maxContextLength,
       batchTokens: body.batchSize == null ? undefined : body.batchSize * batches,
-      batchExamples: isBatched ? (batchSizeSamples ?? 1) * batches : undefined,
+      batchExamples: samples === undefined ? undefined : samples * batches,
       earlyStop: body.earlyStop,
       trainProjector: body.trainProjector,
       chatTemplate: body.jinjaTemplate,
@@ -307,6 +316,7 @@ function shown(job: TuningJob, request: FastifyRequest): z.output<typeof fineTun
       ...(progress.steps !== null && { steps: progress.steps }),
       ...(progress.loss !== null && { loss: progress.loss }),
       ...(progress.evaluationLoss !== null && { evaluationLoss: progress.evaluationLoss }),
+      ...(progress.bestStep !== null && { bestStep: progress.bestStep }),
       truncatedExamples: progress.truncated,
       imageTokens: progress.imageTokens,
       ...(left !== null && { secondsLeft: Math.ceil(left) }),

@@ -24,7 +24,8 @@ const schema = z.strictObject({
 })
 
 const errors: ErrorFormat<typeof schema> = {
-  statuses: { overloaded: 529 },
+  // Its clients repeat a request after a 408 by themselves, and the URL would be fetched again and again.
+  statuses: { overloaded: 529, url_timeout: 400 },
   schema,
   body: (error, requestId) => ({
     type: 'error',

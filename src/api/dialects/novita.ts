@@ -10,6 +10,7 @@ const reasons: Partial<Record<ErrorKind, string>> = {
   forbidden: 'PERMISSION_DENIED',
   not_found: 'NOT_FOUND',
   timeout: 'REQUEST_TIMEOUT',
+  url_timeout: 'REQUEST_TIMEOUT',
   precondition_failed: 'PRECONDITION_FAILED',
   too_large: 'REQUEST_TOO_LARGE',
   rate_limited: 'RATE_LIMIT_EXCEEDED',

@@ -5,6 +5,8 @@ import { completionsUsageEndpoint, costsEndpoint } from '../usage/organization.t
 import type { Dialect, ErrorFormat } from './dialect.ts'
 
 const errors: ErrorFormat<typeof openaiError> = {
+  // Its clients repeat a request after a 408 by themselves, and the URL would be fetched again and again.
+  statuses: { url_timeout: 400 },
   schema: openaiError,
   body: (error) => ({ error: errorOf(error) }),
 }

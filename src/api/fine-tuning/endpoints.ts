@@ -218,7 +218,11 @@ const isDone = ({ state }: TuningJob): boolean => state === 'completed' || state
 /** The ids of files by account and dataset. */
 async function fileIds({ tuning }: AnswerServices): Promise<(account: string, dataset: string) => string> {
   const uids = new Map((await tuning.datasets.list()).map(({ account, id, uid }) => [`${account}/${id}`, uid]))
-  return (account, dataset) => `file-${uids.get(`${account}/${dataset}`) ?? dataset}`
+  return (account, dataset) => {
+    const id = uids.get(`${account}/${dataset}`) ?? dataset
+    // A dataset that was sent as a file has that file's id, which is known when it is deleted, too.
+    return id.startsWith('file-') ? id : `file-${id}`
+  }
 }
 
 const statuses: Readonly<Record<JobState, Job['status']>> = {

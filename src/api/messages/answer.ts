@@ -38,7 +38,14 @@ const contentBlock = z.discriminatedUnion('type', [
 ])
 
 const end = {
-  stop_reason: z.enum(['end_turn', 'max_tokens', 'stop_sequence', 'tool_use', 'model_context_window_exceeded']),
+  stop_reason: z.enum([
+    'end_turn',
+    'max_tokens',
+    'stop_sequence',
+    'tool_use',
+    'refusal',
+    'model_context_window_exceeded',
+  ]),
   stop_sequence: z.string().nullable(),
   stop_details: z.null(),
   container: z.null(),
@@ -95,7 +102,7 @@ export async function whole(answer: RunningAnswer, body: MessagesRequest) {
   const { blocks, end } = await collectBlocks(answer)
   const message: Message = {
     ...beginningOf(answer, blocks.map(finished)),
-    ...endOf(end, body.max_tokens),
+    ...endOf(answer, end, body.max_tokens),
     usage: { ...usageOf(answer, end), ...includedOf(body, answer, end) },
     ...groundingOf(end),
   }
@@ -110,7 +117,7 @@ export async function* events(answer: RunningAnswer, body: MessagesRequest): Asy
   for await (const event of blocksOf(answer)) {
     if (event.type === 'end') {
       const usage = { ...deltaUsageOf(answer, event), ...includedOf(body, answer, event) }
-      yield { type: 'message_delta', delta: endOf(event, body.max_tokens), usage, ...groundingOf(event) }
+      yield { type: 'message_delta', delta: endOf(answer, event, body.max_tokens), usage, ...groundingOf(event) }
       continue
     }
     const { index, block } = event
@@ -149,14 +156,23 @@ const usageOf = (answer: RunningAnswer, tokens: Tokens): Message['usage'] => ({
   speed: 'standard',
 })
 
-const stopReasons = { stop: 'end_turn', length: 'max_tokens', tool_calls: 'tool_use' } as const
+const stopReasons = {
+  stop: 'end_turn',
+  length: 'max_tokens',
+  tool_calls: 'tool_use',
+  content_filter: 'refusal',
+} as const
 
 /** What only Anthropic's own models have. Its clients expect the fields. */
 const notHere = { stop_details: null, container: null }
 
-function endOf({ reason, stop, completionTokens }: BlocksEnd, maxTokens: MessagesRequest['max_tokens']) {
-  // Fewer tokens than allowed were generated, because the context was full.
-  const isFull = reason === 'length' && completionTokens < (maxTokens ?? Number.POSITIVE_INFINITY)
+function endOf(
+  { upstream }: RunningAnswer,
+  { reason, stop, completionTokens }: BlocksEnd,
+  maxTokens: MessagesRequest['max_tokens'],
+) {
+  // Fewer tokens than allowed were generated, because the context was full. A server elsewhere may have a bound of its own.
+  const isFull = upstream === undefined && reason === 'length' && completionTokens < (maxTokens ?? Infinity)
   const why = isFull ? 'model_context_window_exceeded' : stopReasons[reason]
   return { stop_reason: stop === null ? why : 'stop_sequence', stop_sequence: stop, ...notHere } as const
 }
@@ -167,7 +183,7 @@ const begun = (block: Block): ContentBlock => finished({ ...block, text: '' })
 function finished({ kind, id, name, text }: Block): ContentBlock {
   if (kind === 'text') return { type: 'text', text, citations: null }
   if (kind === 'reasoning') return { type: 'thinking', thinking: text, signature: '' }
-  return { type: 'tool_use', id, name, input: argumentsOf(text), caller: { type: 'direct' } }
+  return { type: 'tool_use', id, name, input: argumentsOf(text) ?? {}, caller: { type: 'direct' } }
 }
 
 function deltaOf({ kind }: Block, text: string): Delta {

@@ -3,27 +3,45 @@ import { ranges } from '../../deployments/index.ts'
 import { mostMessages, text, textPart } from '../request/content.ts'
 import { source, sourceAudio, sourceFile, sourceImage, sourceVideo } from '../request/files.ts'
 import { jsonSchema } from '../request/json-schema.ts'
+import { stopTexts } from '../request/parameters.ts'
+import { chosenName } from '../request/tools.ts'
 import { returnBoxes } from '../shapes/grounding.ts'
 import { includeUsage } from '../shapes/included.ts'
 import { tool } from './tools.ts'
 
 const textBlock = textPart('text')
 
-/** A file or plain text. The pages of a PDF become images. Its title precedes it. */
+/** Blocks that the client has made of a document itself. */
+const contentSource = z.object({
+  type: z.literal('content'),
+  content: z.union([z.string(), z.array(z.discriminatedUnion('type', [textBlock, sourceImage]))]),
+})
+
+const textSource = z.object({ type: z.literal('text'), media_type: z.string().nullish(), data: z.string() })
+
+/** A file, plain text or blocks. The pages of a PDF become images. Its title and its context precede it. */
 const document = z
   .object({
     type: z.literal('document'),
-    source: z.discriminatedUnion(
-      'type',
-      [...source.options, z.object({ type: z.literal('text'), media_type: z.string().nullish(), data: z.string() })],
-      { error: 'must be "base64", "url" or "text": stored files are only for fine-tuning' },
-    ),
+    source: z.discriminatedUnion('type', [...source.options, textSource, contentSource], {
+      error: 'must be "base64", "url", "text" or "content": stored files are only for fine-tuning',
+    }),
     title: z.string().nullish(),
+    context: z.string().nullish(),
   })
-  .transform(({ source, title }) => {
-    const content = source.type === 'text' ? text(source.data) : sourceFile(source)
-    return title ? [text(`${title}\n`), content] : [content]
-  })
+  .transform(({ source, title, context }) => [
+    ...[title, context].flatMap((words) => (words ? [text(`${words}\n`)] : [])),
+    ...partsOf(source),
+  ])
+
+function partsOf(given: z.output<typeof source | typeof textSource | typeof contentSource>) {
+  if (given.type === 'text') return [text(given.data)]
+  if (given.type !== 'content') return [sourceFile(given)]
+  if (typeof given.content === 'string') return [text(given.content)]
+  return given.content.map((part, index) =>
+    part.kind === 'text' ? part : { ...part, field: `source.content[${index}].${part.field}` },
+  )
+}
 
 const fileBlocks = [sourceImage, sourceVideo, sourceAudio, document] as const
 
@@ -94,7 +112,7 @@ const prompt = {
   tool_choice: z
     .object({
       type: z.enum(['auto', 'any', 'tool', 'none']),
-      name: z.string().nullish(),
+      name: chosenName.nullish(),
       disable_parallel_tool_use: z.boolean().nullish(),
     })
     .nullish(),
@@ -115,7 +133,7 @@ export const countRequest = z.looseObject(prompt)
 export const messagesRequest = z.looseObject({
   ...prompt,
   max_tokens: ranges.maxTokens.nullish().describe('Required, except below `/inference/v1`.'),
-  stop_sequences: z.array(z.string()).max(16).nullish(),
+  stop_sequences: stopTexts.nullish(),
   stream: z.boolean().nullish(),
   temperature: z.number().min(0).max(1).nullish(),
   top_p: ranges.topP.nullish(),

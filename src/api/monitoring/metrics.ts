@@ -23,7 +23,7 @@ const counts = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20
 
 /** Phases of an answer, as the header `server-timing` names them, and the load of its model before. */
 const phases = ['load', 'fetch', 'decode', 'media', 'queue', 'encode', 'prefill', 'generation'] as const
-const endings: readonly Ending[] = ['stop', 'length', 'tool_calls', 'abort', 'error']
+const endings: readonly Ending[] = ['stop', 'length', 'tool_calls', 'content_filter', 'abort', 'error']
 
 /** The interval between samples of the event loop's delay, in ms. A shorter one would wake an idle process more often. */
 const sampling = 100
@@ -163,7 +163,7 @@ export class Metrics {
     this.#generatedTokens = counter('oriel_generated_tokens_total', 'Tokens of answers, complete or not', 'model')
     this.#choices = counter(
       'oriel_choices_total',
-      'Choices of answers by what ended them; abort: the client left',
+      'Choices of answers by what ended them; abort: the client left; content_filter: an upstream withheld the rest',
       ...(['model', 'reason'] as const),
     )
     this.#adapterAnswers = counter(

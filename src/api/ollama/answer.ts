@@ -91,7 +91,7 @@ export const whole =
     const { choices, tally } = await collect(answer)
     const [choice] = choices
     if (choice === undefined) throw new Error('an answer without a choice')
-    const calls = choice.calls.map(({ name, arguments: text }, index) => callOf(index, name, text))
+    const calls = choice.calls.flatMap(({ name, arguments: text }, index) => callsOf(index, name, text))
     const rest = { ...lastOf(answer, body, choice, tally), ...logprobsOf(body, choice.tokens) }
     return { body: shape({ ...choice, calls }, { ...beginningOf(body), ...rest }), timings: tally.timings }
   }
@@ -106,7 +106,7 @@ export const lines = <Answer>(shape: Shape<Answer>) =>
       if (open === undefined) return []
       const { name, text } = open
       open = undefined
-      return [callOf(calls++, name, text)]
+      return callsOf(calls++, name, text)
     }
     const line = (said: Said, rest: Omit<Shared, 'model' | 'created_at'>): Answer =>
       shape(said, { ...beginningOf(body), ...rest })
@@ -159,10 +159,14 @@ function lastOf(answer: RunningAnswer, body: Body, end: Pick<AnswerEnd, 'reason'
 
 export const nanoseconds = (ms: number): number => Math.round(ms * 1e6)
 
-const callOf = (index: number, name: string, text: string): Call => ({
-  id: newCallId(),
-  function: { index, name, arguments: argumentsOf(text) },
-})
+/**
+ * A call, or none if it was cut off: there is no form for a part of its arguments, and with an empty object in their place
+ * a client would run the tool without them.
+ */
+function callsOf(index: number, name: string, text: string): Call[] {
+  const given = argumentsOf(text)
+  return given === null ? [] : [{ id: newCallId(), function: { index, name, arguments: given } }]
+}
 
 function logprobsOf({ logprobs }: Body, tokens: readonly AnswerToken[]): Pick<Shared, 'logprobs'> {
   if (!logprobs || tokens.length === 0) return {}

@@ -161,7 +161,7 @@ export const pullEndpoint: Endpoint = {
       if (own.some((model) => isCalled(model, name))) return { status: 'success' }
       throw new OrielError(
         'forbidden',
-        `Clients cannot download models to this server. On its machine, run: oriel pull ${name}.`,
+        `Clients cannot download models to this server. On its machine, run: oriel pull ${name.slice(0, 200)}.`,
         { param: 'model', code: 'pull_not_allowed' },
       )
     },

@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import { ranges } from '../../deployments/index.ts'
 import { mostMessages } from '../request/content.ts'
-import { argumentsSchema, functionFields } from '../request/tools.ts'
+import { stopTextOrTexts } from '../request/parameters.ts'
+import { argumentsSchema, functionFields, mostCalls } from '../request/tools.ts'
 import { optional } from '../request/validation.ts'
 import { returnBoxes } from '../shapes/grounding.ts'
 import { includeUsage } from '../shapes/included.ts'
@@ -19,7 +20,7 @@ const images = optional(
 /** Settings of the sampler. Others are ignored: the server decides them for all requests. */
 export const options = z.looseObject({
   num_predict: optional(z.int(), 'Maximum number of tokens to generate. 0 or less: to the end of the context.'),
-  stop: optional(z.union([z.string(), z.array(z.string()).max(16)]), 'Strings that end the answer.'),
+  stop: optional(stopTextOrTexts, 'Strings that end the answer.'),
   seed: optional(z.int(), 'Seed for sampling. Less than 0: a random one.'),
   temperature: optional(ranges.temperature, 'Sampling temperature.'),
   top_k: optional(ranges.topK, 'Sample from this many of the most likely tokens. 0: no limit.'),
@@ -59,9 +60,6 @@ const shared = {
   return_boxes: returnBoxes,
   usage: includeUsage,
 }
-
-/** Calls of one message. Each result looks among them for its own. */
-const mostCalls = 128
 
 const message = z.object({
   role: z.enum(['system', 'user', 'assistant', 'tool']),

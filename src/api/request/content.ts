@@ -89,8 +89,13 @@ export function boundsOf(own: BoundNames, fallback: BoundNames = {}): ImageBound
 
 export const detail = z.enum(['low', 'high', 'auto']).nullish()
 
+/** Characters of a choice of pages: with each file it is told to a decoder, and remembered. */
+const mostPageText = 1000
+
 const pageChoice = z
-  .union([z.string(), z.int().min(1)], { error: 'must be a string like "1-3,7" or "all", or a number of pages: 8' })
+  .union([z.string().max(mostPageText), z.int().min(1)], {
+    error: 'must be a string like "1-3,7" or "all", or a number of pages: 8',
+  })
   .nullish()
 
 /** Frames of an animation or pages of a document. Both names mean the same. */

@@ -1,17 +1,23 @@
 import { z } from 'zod'
 import { plainSettings, ranges, type Settings } from '../../deployments/index.ts'
-import { isolationOf } from '../answering/request.ts'
+import { affinityOf, isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { returnBoxes } from '../shapes/grounding.ts'
 import { includeUsage } from '../shapes/included.ts'
 import { jsonSchema } from './json-schema.ts'
+import { pairsOf } from './pairs.ts'
 import { formatsOf, mostTokens, selfHosted, unbounded } from './self-hosted.ts'
 import { invalidValue, optional } from './validation.ts'
 
+/** Strings that end an answer. All are looked for after each token, and as many of its last characters are held back. */
+const stopText = z.string().max(1000)
+export const stopTexts = z.array(stopText).max(16)
+export const stopTextOrTexts = z.union([stopText, stopTexts])
+/** As many as an object of a body may have: clients that hold an answer to words forbid thousands of tokens. */
+const mostBiases = 10_000
+
 /** One or several. Empty strings, which some clients send, are ignored. */
-const stop = z
-  .union([z.string(), z.array(z.string()).max(16)])
-  .transform((given) => [given].flat().filter((text) => text !== ''))
+const stop = stopTextOrTexts.transform((given) => [given].flat().filter((text) => text !== ''))
 
 const responseFormat = z.discriminatedUnion('type', [
   z.object({ type: z.literal('text') }),
@@ -40,7 +46,10 @@ export const parameters = {
     'Maximum number of tokens to generate. -1: to the end of the context. Default: the same; for completions under /v1, 16.',
   ),
   n: optional(z.int().min(1).max(128), 'Number of answers to generate. Default: 1.'),
-  stop: optional(stop, 'One or more strings that end the answer. The answer does not include them.'),
+  stop: optional(
+    stop,
+    'One or up to 16 strings of at most 1000 characters that end the answer. The answer does not include them.',
+  ),
   temperature: optional(ranges.temperature, 'Sampling temperature. 0 always selects the most likely token.'),
   top_p: optional(ranges.topP, 'Sample from the most likely tokens whose probabilities add up to this.'),
   top_k: optional(
@@ -65,7 +74,10 @@ export const parameters = {
   presence_penalty: optional(ranges.presencePenalty, 'Penalty for tokens that have already appeared, however often.'),
   seed: optional(z.int(), 'Seed for sampling. The same request with the same seed returns the same answer.'),
   logit_bias: optional(
-    z.record(z.string().regex(/^\d+$/, { error: 'must be a token id' }), z.number().min(-100).max(100)),
+    pairsOf(z.number().min(-100).max(100), {
+      most: mostBiases,
+      name: { pattern: /^\d+$/, error: 'must be a token id' },
+    }),
     'Values added to the logits of tokens, by token id.',
   ),
   response_format: optional(
@@ -93,7 +105,7 @@ export const parameters = {
   ),
   prompt_cache_isolation_key: optional(z.string(), 'Share cached prompts only with requests that have the same key.'),
   prompt_cache_max_len: optional(z.int().min(0), 'Maximum number of cached prompt tokens to use. 0: no caching.'),
-  user: optional(z.string(), 'Accepted, without effect.'),
+  user: optional(z.string(), 'Used as prompt_cache_key, if there is none.'),
   metadata: optional(z.record(z.string(), z.unknown()), 'Accepted, without effect.'),
   service_tier: optional(z.string(), 'Accepted, without effect.'),
   usage: includeUsage,
@@ -104,7 +116,8 @@ export const parameters = {
 type Parameters = z.output<z.ZodObject<typeof parameters>>
 
 /** @param grammar that the answer must follow, by `formatOf` */
-export function settingsOf(body: Parameters, grammar: Grammar, { isolationKey, dialect }: RequestContext): Settings {
+export function settingsOf(body: Parameters, grammar: Grammar, context: RequestContext): Settings {
+  const { isolationKey, dialect } = context
   return {
     ...plainSettings,
     overflow: body.context_length_exceeded_behavior ?? dialect.defaults.overflow,
@@ -132,7 +145,7 @@ export function settingsOf(body: Parameters, grammar: Grammar, { isolationKey, d
       grammar,
     },
     isolation: isolationOf(isolationKey, body.prompt_cache_isolation_key),
-    affinity: body.prompt_cache_key || null,
+    affinity: affinityOf(body, context),
     cachePrompt: body.prompt_cache_max_len !== 0 && (body.cache_prompt ?? true),
     cachedMost: body.prompt_cache_max_len ?? null,
     echo: body.echo ? 'all' : (body.echo_last ?? null),

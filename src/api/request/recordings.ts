@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { leastPerSecond } from '../../attachments.ts'
 import type { Attachment } from '../../deployments/index.ts'
 import { dataOrUrl, detail, orBeside, type RequestAttachment } from './content.ts'
 
@@ -32,10 +33,10 @@ const watching = {
   max_frames: z.int().min(1).nullish().describe('Frames that the model sees, at most.'),
   sample_fps: z
     .number()
-    .gt(0)
+    .min(leastPerSecond)
     .nullish()
     .describe('Frames that the model sees of each second, fewer if they are too many.'),
-  fps: z.number().gt(0).nullish().describe('Same as sample_fps.'),
+  fps: z.number().min(leastPerSecond).nullish().describe('Same as sample_fps.'),
   spatial_limit: z
     .int()
     .min(1)

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { ranges, type Settings } from '../../deployments/index.ts'
-import { parseJson } from '../../json.ts'
+import { mostJson, parseJson } from '../../json.ts'
 import { jsonSchema } from './json-schema.ts'
 import { invalidValue, optional, refusal } from './validation.ts'
 
@@ -89,6 +89,11 @@ const oneOf = (texts: readonly string[]): Grammar => ({
 })
 
 function parsed(param: string, text: string): unknown {
+  if (text.length > mostJson.characters)
+    throw invalidValue(
+      param,
+      `${param} is a JSON Schema of ${text.length} characters; as text it may have ${mostJson.characters}.`,
+    )
   const schema = parseJson(text)
   if (schema === undefined) throw invalidValue(param, `${param} is not a JSON Schema: its text is not JSON.`)
   return schema

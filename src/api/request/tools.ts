@@ -1,8 +1,14 @@
 import { z } from 'zod'
-import type { CallableTool, Calling, Settings } from '../../deployments/index.ts'
+import { type CallableTool, type Calling, noArguments, type Settings } from '../../deployments/index.ts'
 import { invalidValue, optional } from './validation.ts'
 
 const functionName = z.string().regex(/^[\w.-]{1,64}$/, { error: 'must be 1 to 64 letters, digits, ., _ or -' })
+
+/** Functions of a request together. A list has at most 128, but it may be one of namespaces, which have as many each. */
+export const mostTools = 1024
+
+/** The name of a function where it is chosen. The error of one that does not exist repeats it. */
+export const chosenName = z.string().max(256)
 
 export const argumentsSchema = z.record(z.string(), z.unknown())
 
@@ -15,7 +21,7 @@ export const functionFields = {
 
 const tool = z.object({ type: z.literal('function'), function: z.object(functionFields) })
 
-const named = z.object({ type: z.literal('function'), function: z.object({ name: z.string() }) })
+const named = z.object({ type: z.literal('function'), function: z.object({ name: chosenName }) })
 
 const toolChoice = z.union([
   // Fireworks' name for required.
@@ -23,7 +29,7 @@ const toolChoice = z.union([
   named,
   z.object({
     type: z.literal('allowed_tools'),
-    allowed_tools: z.object({ mode: z.enum(['auto', 'required']), tools: z.array(named) }),
+    allowed_tools: z.object({ mode: z.enum(['auto', 'required']), tools: z.array(named).max(mostTools) }),
   }),
 ])
 
@@ -40,10 +46,13 @@ export const toolParameters = {
 export const functionParameters = {
   functions: optional(z.array(z.object(functionFields)).max(128), 'Older form of tools.'),
   function_call: optional(
-    z.union([z.enum(['none', 'auto']), z.object({ name: z.string() })]),
+    z.union([z.enum(['none', 'auto']), z.object({ name: chosenName })]),
     'Older form of tool_choice: none, auto, or one function by name.',
   ),
 }
+
+/** Calls of one message. Each result looks among them for its own. */
+export const mostCalls = 128
 
 export const callParameters = z.object({
   id: z.string(),
@@ -73,17 +82,11 @@ export function readTools(body: ToolParameters): { tools: CallableTool[]; callin
 export const functionsOf = (tools: readonly { function: Omit<GivenTool, 'param'> }[] | null | undefined): GivenTool[] =>
   (tools ?? []).map((one, index) => ({ ...one.function, param: `tools[${index}].function.parameters` }))
 
-/** JSON Schema for a function without `parameters`. */
-const noArguments = { type: 'object', properties: {}, additionalProperties: false }
-
 /** @property param the path of its parameters, for errors */
 export type GivenTool = Omit<z.output<typeof tool>['function'], 'strict'> & {
   param: string
   strict?: boolean | null | undefined
 }
-
-/** Functions of a request together. A list has at most 128, but it may be one of namespaces, which have as many each. */
-const mostTools = 1024
 
 /**
  * Narrows the tools to those that `tool_choice` allows.
@@ -124,7 +127,8 @@ export function chooseTools(
       `${words.choice} names ${JSON.stringify(missing)}, which is not in ${words.list}; ${words.list} has ${list([...names])}.`,
     )
   const called = mode === 'auto' || mode === 'none' ? mode : 'forced'
-  const allowed = only === null ? tools : tools.filter(({ name }) => only.includes(name))
+  const chosen = new Set(only)
+  const allowed = only === null ? tools : tools.filter(({ name }) => chosen.has(name))
   if (called === 'forced' && allowed.length === 0)
     throw invalidValue(
       words.choice,

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { allowed, amount, saysWhatIsAllowed } from '../../allowed.ts'
+import { allowed, amount, saysWhatIsAllowed, untilWrong } from '../../allowed.ts'
 import { OrielError } from '../../errors.ts'
 
 /** Marks a schema that only refuses something with a clear message. Documentation leaves it out. */
@@ -13,9 +13,6 @@ export const invalidValue = (param: string | undefined, message: string): OrielE
   new OrielError('invalid', message, { param, code: 'invalid_value' })
 
 type Issue = z.core.$ZodIssue
-
-/** An array is left at its first item that is not allowed: the error names one, and each costs microseconds. */
-const untilWrong: z.core.ParseContextInternal<Issue> = { abortEarly: true }
 
 /**
  * Parses a request's body. The error names the field, what was found there and what is allowed.

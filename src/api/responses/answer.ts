@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { isCutOff } from '../../deployments/index.ts'
 import { parseJson } from '../../json.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { type Block, type BlockEvent, type BlocksEnd, blocksOf, collectBlocks } from '../answering/blocks.ts'
@@ -79,7 +80,7 @@ function responseOf({ answer, body, store }: Asked, output: Item[], end?: Blocks
     background: false,
     error: null,
     frequency_penalty: sampling.frequencyPenalty,
-    incomplete_details: end?.reason === 'length' ? { reason: 'max_output_tokens' } : null,
+    incomplete_details: end === undefined ? null : incompleteOf(end),
     instructions: body.instructions ?? null,
     max_output_tokens: body.max_output_tokens ?? null,
     max_tool_calls: body.max_tool_calls ?? null,
@@ -123,7 +124,12 @@ function formatOf(given: NonNullable<ResponsesRequest['text']>['format']): Respo
   return { type, name, description, schema, strict: strict ?? false }
 }
 
-const statusOf = ({ reason }: BlocksEnd) => (reason === 'length' ? 'incomplete' : 'completed')
+const statusOf = ({ reason }: BlocksEnd) => (isCutOff(reason) ? 'incomplete' : 'completed')
+
+function incompleteOf({ reason }: BlocksEnd): Response['incomplete_details'] {
+  if (reason === 'content_filter') return { reason }
+  return reason === 'length' ? { reason: 'max_output_tokens' } : null
+}
 
 /** @param done whether the block is complete; until then the item is empty */
 function itemOf(asked: Asked, index: number, block: Block, done: boolean): Item {

@@ -5,7 +5,7 @@ import {
   plainSettings,
   type Settings,
 } from '../../deployments/index.ts'
-import { type AnswerRequest, isolationOf } from '../answering/request.ts'
+import { type AnswerRequest, affinityOf, isolationOf } from '../answering/request.ts'
 import type { RequestContext } from '../dialects/dialect.ts'
 import { readContent, text } from '../request/content.ts'
 import { chooseTools, refuseBoth } from '../request/tools.ts'
@@ -41,7 +41,7 @@ export async function readResponses(
     },
     topLogprobs: topLogprobsOf(body),
     isolation: isolationOf(context.isolationKey, body.prompt_cache_isolation_key),
-    affinity: body.prompt_cache_key || null,
+    affinity: affinityOf(body, context),
     wantsBoxes: body.return_boxes ?? false,
   }
   refuseBoth(calling, settings, 'text.format')

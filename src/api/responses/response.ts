@@ -71,7 +71,7 @@ export const response = z.strictObject({
   background: z.literal(false),
   error: z.strictObject({ code: z.literal('server_error'), message: z.string() }).nullable(),
   frequency_penalty: z.number(),
-  incomplete_details: z.strictObject({ reason: z.literal('max_output_tokens') }).nullable(),
+  incomplete_details: z.strictObject({ reason: z.literal(['max_output_tokens', 'content_filter']) }).nullable(),
   instructions: z.string().nullable(),
   max_output_tokens: z.int().nullable(),
   max_tool_calls: z.int().nullable(),

@@ -123,8 +123,8 @@ const prompt = {
           z.object({ type: z.literal('json_object') }),
           z.object({
             type: z.literal('json_schema'),
-            name: z.string().optional(),
-            description: z.string().nullish(),
+            name: z.string().max(256).optional(),
+            description: z.string().max(10_000).nullish(),
             schema: jsonSchema,
             strict: z.boolean().nullish(),
           }),

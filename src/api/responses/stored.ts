@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
+import { sendWhole } from '../answer-route.ts'
 import type { Endpoint } from '../dialects/dialect.ts'
 import { invalidValue, parseBody } from '../request/validation.ts'
 import { earlier, gone, itemId, resolver, type Stored, turnsBefore } from './history.ts'
@@ -25,10 +26,10 @@ export const retrieveEndpoint: Endpoint = {
   answer: response,
   handler:
     ({ services: { responses } }) =>
-    async ({ params, query, identity }) => {
+    async ({ params, query, identity }, reply) => {
       if ((query as { stream?: unknown }).stream === 'true')
         throw invalidValue('stream', 'stream must be false: this server does not keep the events of a response.')
-      return (await storedBy(params, { responses, account: identity.account })).response
+      return sendWhole(reply, (await storedBy(params, { responses, account: identity.account })).response)
     },
 }
 
@@ -61,9 +62,9 @@ export const inputItemsEndpoint: Endpoint = {
   answer: itemList,
   handler:
     ({ services: { responses } }) =>
-    async ({ params, query, identity: { account } }) => {
+    async ({ params, query, identity: { account } }, reply) => {
       const context = { responses, account }
-      return pageOf(await inputOf(await storedBy(params, context), context), query, context)
+      return sendWhole(reply, await pageOf(await inputOf(await storedBy(params, context), context), query, context))
     },
 }
 

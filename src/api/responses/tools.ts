@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { RequestContext } from '../dialects/dialect.ts'
-import { functionFields, type GivenTool } from '../request/tools.ts'
+import { chosenName, functionFields, type GivenTool, mostTools } from '../request/tools.ts'
 
 const functionTool = z.object({ type: z.literal('function'), ...functionFields })
 
@@ -54,7 +54,11 @@ export const tool = z.discriminatedUnion('type', [functionTool, customTool, name
       : undefined,
 })
 
-const named = z.object({ type: z.enum(['function', 'custom']), name: z.string(), namespace: z.string().nullish() })
+const named = z.object({
+  type: z.enum(['function', 'custom']),
+  name: chosenName,
+  namespace: chosenName.nullish(),
+})
 
 export const toolChoice = z.union([
   z.enum(['none', 'auto', 'required']),
@@ -63,7 +67,7 @@ export const toolChoice = z.union([
     z.object({
       type: z.literal('allowed_tools'),
       mode: z.enum(['auto', 'required']).default('auto'),
-      tools: z.array(z.discriminatedUnion('type', [named, otherTool])),
+      tools: z.array(z.discriminatedUnion('type', [named, otherTool])).max(mostTools),
     }),
   ]),
 ])

@@ -1,6 +1,7 @@
 import { StringDecoder } from 'node:string_decoder'
 import { z } from 'zod'
-import type { AnswerToken } from '../../deployments/index.ts'
+import type { AnswerPart, AnswerToken } from '../../deployments/index.ts'
+import { WaitingTokens } from '../answering/waiting-tokens.ts'
 
 const tokenChance = {
   token: z.string(),
@@ -9,7 +10,7 @@ const tokenChance = {
   bytes: z.array(z.int()),
 }
 
-/** Log probabilities as OpenAI has them in chats. */
+/** Log probabilities as OpenAI has them in chats: of the tokens of the text, not of thoughts and calls. */
 export const chatLogprobs = z.strictObject({
   content: z.array(z.strictObject({ ...tokenChance, top_logprobs: z.array(z.strictObject(tokenChance)) })),
   refusal: z.null(),
@@ -26,10 +27,14 @@ export const legacyLogprobs = z.strictObject({
 
 /** Writes the log probabilities of one choice, part by part. */
 export interface Writer<Logprobs> {
-  write(tokens: readonly AnswerToken[]): Logprobs
+  write(part: Written): Logprobs
   /** Writes all parts into one, each as it comes: all at the end would hold up others. */
-  gather(): { add(tokens: readonly AnswerToken[]): void; readonly all: Logprobs }
+  gather(): { add(part: Written): void; readonly all: Logprobs }
 }
+
+type Written = Pick<AnswerPart, 'completionTokens' | 'raw' | 'tokens' | 'pieces'>
+
+const nothing: Written = { completionTokens: 0, raw: '', tokens: [], pieces: [] }
 
 /** @param join adds what was written next */
 const writerOf = <Logprobs>(
@@ -38,8 +43,8 @@ const writerOf = <Logprobs>(
 ): Writer<Logprobs> => ({
   write,
   gather() {
-    const all = write([])
-    return { add: (tokens) => join(all, write(tokens)), all }
+    const all = write(nothing)
+    return { add: (part) => join(all, write(part)), all }
   },
 })
 
@@ -48,7 +53,9 @@ export function legacyWriter(): Writer<z.output<typeof legacyLogprobs>> {
   // A character whose bytes several tokens have is in the text once.
   const decoder = new StringDecoder()
   return writerOf(
-    (tokens) => {
+    ({ tokens, raw, completionTokens }) => {
+      // An echo of the prompt may come without its tokens, and is text before the answer.
+      if (tokens.length === 0 && completionTokens === 0) offset += raw.length
       const text_offset = tokens.map(({ bytes }) => {
         const start = offset
         offset += decoder.write(Buffer.from(bytes)).length
@@ -74,10 +81,16 @@ export function legacyWriter(): Writer<z.output<typeof legacyLogprobs>> {
   )
 }
 
-export const chatWriter: Writer<z.output<typeof chatLogprobs>> = writerOf(
-  (tokens) => ({ content: chancesOf(tokens), refusal: null }),
-  (all, next) => void all.content.push(...next.content),
-)
+export function chatWriter(): Writer<z.output<typeof chatLogprobs>> {
+  const waiting = new WaitingTokens()
+  return writerOf(
+    ({ tokens, pieces }) => {
+      waiting.add(tokens)
+      return { content: chancesOf(waiting.ofText(pieces)), refusal: null }
+    },
+    (all, next) => void all.content.push(...next.content),
+  )
+}
 
 /** For answers without log probabilities. */
 export const noWriter: Writer<null> = writerOf(

@@ -89,7 +89,7 @@ export const headingOf = <T extends string>(
   { prefix, object }: { prefix: string; object: T },
 ) => ({ id: `${prefix}-${id}`, object, created, model, system_fingerprint: fingerprint })
 
-export const finishReason = z.enum(['stop', 'length', 'tool_calls'])
+export const finishReason = z.enum(['stop', 'length', 'tool_calls', 'content_filter'])
 
 /** Fireworks' `perf_metrics`. */
 export const perfMetrics = z.record(z.string(), z.string()).describe('Counts, and times in seconds.')

@@ -1,6 +1,7 @@
 import { deflateSync } from 'node:zlib'
 import { z } from 'zod'
 import type { Choice } from '../../deployments/index.ts'
+import { withheld } from '../../errors.ts'
 import type { RunningAnswer } from '../answering/answer.ts'
 import { collect } from '../answering/collect.ts'
 import type { ClientRequest } from '../answering/request.ts'
@@ -57,6 +58,7 @@ export const transcriptionEvent = z.discriminatedUnion('type', [
 export const whole =
   (task: Task) => async (answer: RunningAnswer, body: SpokenRequest, _: unknown, asked: readonly ClientRequest[]) => {
     const { choices, tally } = await collect(answer)
+    if (choices.some(({ reason }) => reason === 'content_filter')) throw withheld()
     const { timings, completionTokens } = tally
     const shaped = (): z.output<typeof anyTranscription> => {
       const { response_format: format } = body
@@ -74,6 +76,7 @@ export async function* events(answer: RunningAnswer): AsyncIterable<z.output<typ
   const reader = new SaidReader()
   let text = ''
   for await (const event of answer.events) {
+    if (event.type === 'end' && event.reason === 'content_filter') throw withheld()
     if (event.type === 'done') {
       const delta = reader.end()
       if (delta !== '') yield { type: 'transcript.text.delta', delta }

@@ -17,18 +17,18 @@ const echoes = new Turns()
 /** A reader for each choice, which separates text, thoughts and calls. @param thinking the prompt ends in a thought */
 export function readersOf({ prompt, settings }: Ask, thinking: boolean): AnswerReader[] {
   const chat = prompt.kind === 'chat' ? prompt : null
-  // An answer that follows a schema has no calls, though it may look like one.
-  const mode = settings.sampling.grammar?.kind === 'json_schema' ? 'none' : chat?.calling.mode
-  const calls = chat !== null && mode !== 'none'
+  const calls = chat !== null && chat.calling.mode !== 'none'
   return Array.from(
     { length: settings.n },
     () =>
       new AnswerReader({
         tools: new Map(calls ? chat.tools.map((tool) => [tool.name, tool]) : []),
+        hasFormat: settings.sampling.grammar?.kind === 'json_schema',
         mostCalls: chat?.calling.parallel === false ? 1 : Number.POSITIVE_INFINITY,
         splitReasoning: chat?.splitReasoning ?? false,
-        // An opening tag that the client wrote itself, or sees in an echo, is not repeated.
-        thinking: thinking && (chat?.splitReasoning || (!chat?.continues && settings.echo === null)),
+        thinking,
+        // It wrote the tag itself, or sees it in an echo.
+        hasTag: (chat?.continues ?? false) || settings.echo !== null,
       }),
   )
 }

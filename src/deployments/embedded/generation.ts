@@ -1,10 +1,12 @@
 import type { EngineModel, GenerateRequest, PromptPiece, SchemaPath } from '../../engine/index.ts'
 import { OrielError } from '../../errors.ts'
-import { isBeyondWalking, mostJson } from '../../json.ts'
+import { JsonWalk, mostJson } from '../../json.ts'
 import type { ModelCard } from '../../models/index.ts'
 import {
   callTags,
   forcedCall,
+  formatOrCalls,
+  formatRule,
   isRegionToken,
   possibleCalls,
   thoughtEnd,
@@ -71,17 +73,18 @@ const samplingOf = (asked: Ask['settings']['sampling'], recommended: ModelCard['
 })
 
 /**
- * Refuses schemas that are too deep or too large: templates and messages between processes walk through them by recursion.
+ * Refuses schemas that are too deep, or together too large: templates and messages between processes walk through them by recursion.
  * @throws OrielError `invalid`
  */
 export function checkSchemas({ prompt, settings: { sampling } }: Ask): void {
   const tools = prompt.kind === 'chat' ? prompt.tools : []
   const schemas = tools.map(({ parameters, param }) => ({ schema: parameters as unknown, param }))
   if (sampling.grammar?.kind === 'json_schema') schemas.push({ schema: sampling.grammar.schema, param: 'grammar' })
-  const deep = schemas.find(({ schema }) => isBeyondWalking(schema))
+  const walk = new JsonWalk()
+  const deep = schemas.find(({ schema }) => walk.isBeyond(schema))
   if (deep === undefined) return
-  const { depth, containers } = mostJson
-  const message = `The JSON schema cannot be used: it is nested more than ${depth} deep, or has more than ${containers} objects and arrays.`
+  const { depth, containers, members } = mostJson
+  const message = `The JSON schema cannot be used: it is nested more than ${depth} deep, or has, with those before it, more than ${containers} objects and arrays or ${members} members.`
   throw new OrielError('invalid', message, { param: deep.param, code: 'invalid_json_schema' })
 }
 
@@ -94,15 +97,36 @@ function callsOf(
 ): Sampling['grammar'] {
   if (!isCalling(prompt)) return null
   if (prompt.calling.mode === 'forced') return forcedCall(prompt.tools)
-  // An answer can follow one grammar only, and the client's own comes first.
-  return sampling.grammar == null ? possibleCalls(prompt.tools, template, prompt.splitReasoning && !thinking) : null
+  const { grammar: format } = sampling
+  if (format == null) return possibleCalls(prompt.tools, template, prompt.splitReasoning && !thinking)
+  // Into a grammar that the client wrote itself, calls do not fit: it has them, or there are none.
+  return format.kind === 'json_schema' ? formatOrCalls(prompt.tools, template, format) : null
 }
 
 /** An engine's error in the terms of the ask: the grammar of calls is made of the tools. */
 export function inAsk(error: unknown, { prompt, settings }: Ask): unknown {
-  const isOfTools = isCalling(prompt) && (prompt.calling.mode === 'forced' || settings.sampling.grammar == null)
-  return error instanceof OrielError && error.param === 'grammar' && isOfTools ? inTools(error, prompt.tools) : error
+  if (!(error instanceof OrielError) || error.param !== 'grammar' || !isCalling(prompt)) return error
+  if (hasBoth(prompt, settings)) return inBoth(error, prompt.tools)
+  const isOfTools = prompt.calling.mode === 'forced' || settings.sampling.grammar == null
+  return isOfTools ? inTools(error, prompt.tools) : error
 }
+
+/** Whether the grammar is that of a format or calls. */
+const hasBoth = (prompt: Ask['prompt'], { sampling }: Settings): boolean =>
+  isCalling(prompt) && prompt.calling.mode === 'auto' && sampling.grammar?.kind === 'json_schema'
+
+/** An error of a grammar of a format or calls. One of the format is as if there were no tools. */
+function inBoth(error: OrielError, tools: readonly CallableTool[]): OrielError {
+  const { kind, code, schemaFault } = error
+  if (schemaFault === undefined) return error
+  if (toolAt(schemaFault.path, tools) !== undefined) return inTools(error, tools)
+  const place = ['$', ...inFormat(schemaFault.path)].join('.').slice(0, 200)
+  const message = `The JSON schema cannot be used: ${place} ${schemaFault.reason}.`
+  return new OrielError(kind, message, { param: 'grammar', code })
+}
+
+const inFormat = ([rule, ...inside]: SchemaPath): SchemaPath =>
+  rule === formatRule || rule === undefined ? inside : [rule, ...inside]
 
 const isCalling = (prompt: Ask['prompt']): prompt is ChatPrompt =>
   prompt.kind === 'chat' && prompt.tools.length > 0 && prompt.calling.mode !== 'none'
@@ -126,10 +150,12 @@ const placeIn = ({ param }: CallableTool, [, ...inside]: SchemaPath): string =>
   [param, ...inside].join('.').slice(0, 200)
 
 /** The parts of the ask's schemas that the answer does not hold to. */
-export function ignoredOf(paths: readonly SchemaPath[], { prompt }: Ask): string[] {
+export function ignoredOf(paths: readonly SchemaPath[], { prompt, settings }: Ask): string[] {
   const tools = prompt.kind === 'chat' ? prompt.tools : []
   return paths.map((path) => {
     const tool = toolAt(path, tools)
-    return tool === undefined ? ['grammar', ...path].join('.').slice(0, 200) : placeIn(tool, path)
+    if (tool !== undefined) return placeIn(tool, path)
+    const inside = hasBoth(prompt, settings) ? inFormat(path) : path
+    return ['grammar', ...inside].join('.').slice(0, 200)
   })
 }

@@ -23,13 +23,22 @@ const graphsKept = 4
 /** An architecture as ggml graphs, one for each size of a part. A graph is built and allocated once. */
 export function ggmlGraphs<Part>(ggml: Ggml, weights: Weights, source: GraphSource<Part>) {
   const graphs = new LRUCache<string, GgmlGraph>({ max: graphsKept, dispose: (graph) => graph.free() })
+  function newGraph(part: Part): GgmlGraph {
+    const graph = buildGraph(ggml, weights, source, part)
+    if (graph !== undefined) return graph
+    // The others may hold the memory that it lacks. Nothing else makes them go before graphs of other sizes are made.
+    graphs.clear()
+    const alone = buildGraph(ggml, weights, source, part)
+    if (alone !== undefined) return alone
+    throw new OrielError('internal', 'There is not enough memory to encode an attachment of this size.')
+  }
   return {
     /** @throws OrielError `internal` if there is not enough memory for the values of the graph */
     async run(values: Float32Array, part: Part, threads: number): Promise<Float32Array> {
       const cpu = weights.backends.at(-1)
       if (cpu !== undefined) ggml.setThreads(cpu, threads)
       const size = source.sizeOf(part)
-      const graph = graphs.get(size) ?? buildGraph(ggml, weights, source, part)
+      const graph = graphs.get(size) ?? newGraph(part)
       graphs.set(size, graph)
       return graph.run(values)
     },
@@ -37,19 +46,25 @@ export function ggmlGraphs<Part>(ggml: Ggml, weights: Weights, source: GraphSour
   }
 }
 
-type GgmlGraph = ReturnType<typeof graphIn>
+type GgmlGraph = NonNullable<ReturnType<typeof graphIn>>
 
-function buildGraph<Part>(ggml: Ggml, weights: Weights, source: GraphSource<Part>, part: Part): GgmlGraph {
+/** @returns undefined if there is not enough memory for its values */
+function buildGraph<Part>(ggml: Ggml, weights: Weights, source: GraphSource<Part>, part: Part): GgmlGraph | undefined {
   const context = ggml.init(maxNodes)
   try {
-    return graphIn(context, ggml, weights, source, part)
+    const graph = graphIn(context, ggml, weights, source, part)
+    if (graph === undefined) ggml.free(context)
+    return graph
   } catch (error) {
     ggml.free(context)
     throw error
   }
 }
 
-/** @param context that holds the graph's nodes and is freed with the graph */
+/**
+ * @param context that holds the graph's nodes and is freed with the graph
+ * @returns undefined if there is not enough memory for its values
+ */
 function graphIn<Part>(context: Context, ggml: Ggml, weights: Weights, source: GraphSource<Part>, part: Part) {
   const { emitter, constants, input: inputOf } = ggmlEmitter(ggml, weights, context, source.grid(part))
   const output = source.build<Value>(emitter, part)
@@ -62,7 +77,7 @@ function graphIn<Part>(context: Context, ggml: Ggml, weights: Weights, source: G
   const scheduler: GraphScheduler = ggml.newScheduler(weights.backends, maxNodes)
   if (!ggml.allocGraph(scheduler, graph)) {
     ggml.freeScheduler(scheduler)
-    throw new OrielError('internal', 'There is not enough memory to encode an attachment of this size.')
+    return undefined
   }
   return {
     run(values: Float32Array) {

@@ -53,6 +53,8 @@ export class Automaton {
   limit = Infinity
   /** Approximate memory of what is known. */
   knownBytes = 0
+  /** How often all states were forgotten. */
+  forgotten = 0
   readonly #network: Network
   #calls = new Map<string, Call>()
   #states = new Map<string, State>()
@@ -133,6 +135,7 @@ export class Automaton {
     this.#states.clear()
     this.#calls.clear()
     this.knownBytes = 0
+    this.forgotten++
   }
 
   /** Follows all edges that read nothing. @returns null if nothing can follow and the text may not end */

@@ -16,7 +16,7 @@ export type Part =
   | { readonly kind: 'class'; readonly ranges: readonly Range[] }
   | { readonly kind: 'rule'; readonly name: string }
   | { readonly kind: 'group'; readonly ways: Ways }
-  /** A token of the vocabulary, by its id or its text, or any other token. */
+  /** A token of the vocabulary, by its id or its text, which has the brackets as in llama.cpp, or any other token. */
   | { readonly kind: 'token'; readonly token: number | string; readonly except: boolean }
 
 /** Code points, both ends included. */
@@ -39,10 +39,9 @@ export const refused = (why: string): OrielError =>
   new OrielError('invalid', `The grammar ${why}.`, { param: 'grammar', code: 'invalid_grammar' })
 
 const space = /\s*(?:#[^\r\n]*\s*)*/y
-const definition = /([\w-]+)\s*(?:#[^\r\n]*\s*)*::=/y
 const name = /[\w-]+/y
-const tokenName = /(!?)<(?:\[(\d{1,9})\]|([^>\r\n]*))>/y
-const repetition = /\{[ \t]*(\d{1,9})[ \t]*(?:(,)[ \t]*(\d{1,9})?[ \t]*)?\}/y
+const tokenName = /(!?)(<(?:\[(\d{1,9})\]|[^>\r\n]*)>)/y
+const repetition = /\{[ \t]*(\d{1,9})[ \t]*(?:(,)[ \t]*(?:(\d{1,9})[ \t]*)?)?\}/y
 const escaped = /x[\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[bftnr\\"[\]]/y
 const controls: Record<string, number> = { b: 8, f: 12, t: 9, n: 10, r: 13 }
 const times: Record<string, readonly [number, number]> = { '*': [0, Infinity], '+': [1, Infinity], '?': [0, 1] }
@@ -65,7 +64,7 @@ class Reader {
     const rules = new Map<string, Ways>()
     this.#take(space)
     while (this.#at < this.#text.length) {
-      const rule = this.#take(definition)?.[1]
+      const rule = this.#definition()
       if (rule === undefined) throw this.#unexpected('a rule, such as root ::= "yes" | "no"')
       this.#take(space)
       rules.set(rule, this.#ways(0))
@@ -102,17 +101,34 @@ class Reader {
     const token = this.#take(tokenName)
     if (token !== null) {
       this.#take(space)
-      return {
-        kind: 'token',
-        token: token[2] === undefined ? (token[3] ?? '') : Number(token[2]),
-        except: token[1] === '!',
-      }
+      const [, not, text = '', id] = token
+      return { kind: 'token', token: id === undefined ? text : Number(id), except: not === '!' }
     }
-    if (this.#peek(definition)) return undefined
+    const before = this.#at
+    if (this.#definition() !== undefined) {
+      this.#at = before
+      return undefined
+    }
     const rule = this.#take(name)?.[0]
     if (rule === undefined) return undefined
     this.#take(space)
     return { kind: 'rule', name: rule }
+  }
+
+  /**
+   * Takes the beginning of a rule, or nothing. In steps: one expression for all of it would try every way to divide a row of
+   * comments or spaces.
+   */
+  #definition(): string | undefined {
+    const before = this.#at
+    const rule = this.#take(name)?.[0]
+    this.#take(space)
+    if (rule !== undefined && this.#text.startsWith('::=', this.#at)) {
+      this.#at += '::='.length
+      return rule
+    }
+    this.#at = before
+    return undefined
   }
 
   #repeated(once: Element): Element {
@@ -189,11 +205,6 @@ class Reader {
     const found = pattern.exec(this.#text)
     if (found !== null) this.#at += found[0].length
     return found
-  }
-
-  #peek(pattern: RegExp): boolean {
-    pattern.lastIndex = this.#at
-    return pattern.test(this.#text)
   }
 
   /** Lines and columns, and no text: a grammar may contain what must not be in a log. */

@@ -1,10 +1,10 @@
 import { OrielError } from '../../errors.ts'
-import { isBeyondWalking, mostJson } from '../../json.ts'
+import { JsonWalk, mostJson } from '../../json.ts'
 import type { Grammar } from './grammars.ts'
 import type { FreeText } from './rules.ts'
 import { type CompiledSchema, compileSchema } from './schema/compile.ts'
 import type { Budget } from './schema/context.ts'
-import { type Path, refused } from './schema/node.ts'
+import { type Path, partsOf, refused } from './schema/node.ts'
 import { wholeText } from './schema/pattern.ts'
 
 /** A grammar whose schemas have become GBNF. */
@@ -90,11 +90,8 @@ function ruleOf(
   const { strict = false, otherwise } = rule
   const [schema, at] = 'of' in rule ? [wholeOf(rule.of, rules), rule.at] : [rule.schema, []]
   try {
-    if (!walkable.has(schema) && isBeyondWalking(schema))
-      throw refused(
-        name === 'root' ? [] : [name],
-        `is nested more than ${mostJson.depth} deep, or has more than ${mostJson.containers} objects and arrays`,
-      )
+    const tooLarge = walkable.has(schema) ? undefined : whyTooLarge(schema)
+    if (tooLarge !== undefined) throw refused(name === 'root' ? [] : [name], tooLarge)
     walkable.add(schema)
     return compileSchema(schema, { name, at, strict }, budget)
   } catch (error) {
@@ -109,11 +106,27 @@ function wholeOf(name: string, rules: ComposedGrammar['schemas']): unknown {
   return rule.schema
 }
 
+/** @returns undefined for a schema that may be compiled */
+function whyTooLarge(schema: unknown): string | undefined {
+  // How many members a part may have, its keyword says.
+  if (new JsonWalk(Number.POSITIVE_INFINITY).isBeyond(schema))
+    return `is nested more than ${mostJson.depth} deep, or has more than ${mostJson.containers} objects and arrays`
+  let characters = 0
+  for (const part of partsOf(schema)) {
+    if (typeof part === 'string') characters += part.length
+    if (characters > most.text)
+      return `is too large: its names and texts have more than ${most.text} characters together`
+  }
+  return undefined
+}
+
 /** Bounds of a grammar, which is written in one piece while every answer waits: in about 10 ms at these. */
 const most = {
   characters: 120_000,
   /** As `Budget` counts them. */
   nodes: 3000,
+  /** Characters of the names and texts of a schema, descriptions included. */
+  text: 1_000_000,
   /** Places that are listed. */
   ignored: 20,
 }

@@ -122,6 +122,8 @@ export class TokenSearch {
   readonly #path: State[]
   #node = 0
   #work = 0
+  /** How often the automaton had forgotten its states when the path was last looked at. */
+  #forgotten: number
 
   constructor(automaton: Automaton, vocabulary: MatcherVocabulary, start: State) {
     this.#automaton = automaton
@@ -129,6 +131,7 @@ export class TokenSearch {
     this.#start = start
     this.#bits = new Uint32Array(Math.ceil(vocabulary.size / 32))
     this.#path = [start]
+    this.#forgotten = automaton.forgotten
   }
 
   /**
@@ -138,6 +141,7 @@ export class TokenSearch {
   run(until: number): boolean {
     // Another answer at the same place may have found them.
     if (this.#start.allowed !== undefined) return true
+    if (this.#forgotten !== this.#automaton.forgotten) this.#forget()
     const { trie } = this.#vocabulary
     const before = this.#automaton.work
     while (this.#node < trie.size) {
@@ -152,6 +156,13 @@ export class TokenSearch {
     this.#start.allowed = this.#bits
     this.#automaton.knownBytes += this.#bits.byteLength
     return true
+  }
+
+  /** The path goes on, but nobody else's states are reached from it: the automaton does not know it any more, nor count it. */
+  #forget(): void {
+    this.#forgotten = this.#automaton.forgotten
+    this.#path.length = this.#vocabulary.trie.depths[this.#node] ?? 1
+    for (const state of this.#path) state.next.fill(undefined)
   }
 
   /** @param to a node at which to stop, or later */

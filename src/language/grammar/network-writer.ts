@@ -1,5 +1,5 @@
 import type { Slices } from '../../slices.ts'
-import { type Element, type Grammar, type Part, type Range, refused, type Ways } from './gbnf.ts'
+import { type Element, type Grammar, type Part, type Range, refused, type Ways, without } from './gbnf.ts'
 import { EdgeKind, Network, Numbers } from './network.ts'
 import { byteRanges } from './utf8.ts'
 
@@ -8,6 +8,9 @@ const most = { states: 100_000, edges: 250_000 }
 
 /** States that are written at once: about a millisecond. */
 const statesAtOnce = 5000
+
+/** States that take as long as to find a token by its text. */
+const statesOfToken = 20
 
 /**
  * Writes a grammar as a network, in slices of a few ms. Alternatives that begin with the same text share its states, as in a prefix tree, so that
@@ -30,11 +33,13 @@ class NetworkWriter {
   readonly #ends: number[] = []
   readonly #grammar: Grammar
   readonly #tokenOf: (text: string) => number
+  /** By their texts: to tokenize one takes microseconds, and a grammar may name it thousands of times. */
+  readonly #tokens = new Map<string, number>()
   readonly #rules = new Map<string, number>()
   readonly #groups = new Map<Ways, number>()
   /** By their ranges, and by those as a text: to compare texts for each repetition would take long. */
   readonly #classes = new Map<readonly Range[] | string, ClassPlan>()
-  /** The number of states at which others have their turn. */
+  /** The number of states, and of what takes as long, at which others have their turn. */
   #sliceEnd = statesAtOnce
   readonly #unwritten: { rule: number; ways: Ways }[] = []
 
@@ -96,8 +101,9 @@ class NetworkWriter {
   }
 
   #isSliceOver(): boolean {
-    if (this.#firsts.length < this.#sliceEnd) return false
-    this.#sliceEnd = this.#firsts.length + statesAtOnce
+    const done = this.#firsts.length + statesOfToken * this.#tokens.size
+    if (done < this.#sliceEnd) return false
+    this.#sliceEnd = done + statesAtOnce
     return true
   }
 
@@ -114,7 +120,10 @@ class NetworkWriter {
         if (text === undefined) break
         for (const byte of Buffer.from(text)) state = this.#branch(state, byte)
       }
-      for (; at < way.length; at++) state = yield* this.#write(way[at] as Element, state)
+      for (; at < way.length; at++) {
+        if (this.#isSliceOver()) yield
+        state = yield* this.#write(way[at] as Element, state)
+      }
       this.#skip(state, to)
     }
   }
@@ -185,13 +194,19 @@ class NetworkWriter {
       case 'class':
         return this.#writeClass(part.ranges, from)
       case 'token': {
-        const id = typeof part.token === 'number' ? part.token : this.#tokenOf(part.token)
+        const id = typeof part.token === 'number' ? part.token : this.#tokenNamed(part.token)
         if (id < 0) throw refused('names a token that the model does not have')
         const to = this.#state()
         this.#edge(from, part.except ? EdgeKind.otherToken : EdgeKind.token, id, 0, to)
         return to
       }
     }
+  }
+
+  #tokenNamed(text: string): number {
+    const id = this.#tokens.get(text) ?? this.#tokenOf(text)
+    this.#tokens.set(text, id)
+    return id
   }
 
   #writeCall(rule: number, from: number): number {
@@ -290,15 +305,17 @@ function planClass(ranges: readonly Range[]): ClassPlan {
   const edges: { at: number; least: number; most: number; to: number }[] = []
   /** States by the bytes that are missing: characters with the same last bytes share them. */
   const states = new Map([['', 0]])
-  for (const character of ranges.flatMap(byteRanges)) {
+  // What a class leaves out of all that it leaves out is the class, sorted, with nothing twice.
+  for (const character of without(without(ranges)).flatMap(byteRanges)) {
     let at = -1
     for (const [i, [least, most]] of character.entries()) {
       const rest = character.slice(i + 1).join()
       const known = states.get(rest)
       const to = known ?? states.size
+      edges.push({ at, least, most, to })
+      // The edges behind a state were made with it.
+      if (known !== undefined) break
       states.set(rest, to)
-      // A state of this plan has one edge.
-      if (at < 0 || !edges.some((edge) => edge.at === at)) edges.push({ at, least, most, to })
       at = to
     }
   }

@@ -1,12 +1,12 @@
 import sharp from 'sharp'
-import { pngBlocks } from './blocks.ts'
+import { pngBlocks, pngPixelChunks } from './blocks.ts'
 import type { Raster } from './opened-file.ts'
 
 /** An animated PNG (third edition of the PNG specification). libvips reads only the first image of such a file. */
 export interface Animation {
   readonly width: number
   readonly height: number
-  /** The chunks before the first frame's data, which the PNG of each frame begins with. */
+  /** The chunks before the first frame's data that affect pixels: the PNG of each frame begins with them. */
   readonly head: readonly Chunk[]
   readonly frames: readonly AnimationFrame[]
 }
@@ -27,6 +27,9 @@ interface AnimationFrame {
   readonly data: Buffer[]
 }
 
+/** Other chunks would be copied into each frame, and a text may inflate to gigabytes. */
+const shown = new Set(pngPixelChunks)
+
 /** @param maxFrames reading stops after one frame more. @returns undefined for a PNG that is not animated */
 export function readAnimation(bytes: Buffer, maxFrames: number): Animation | undefined {
   const head: Chunk[] = []
@@ -42,7 +45,7 @@ export function readAnimation(bytes: Buffer, maxFrames: number): Animation | und
       if (!announced) return undefined
       frames.at(-1)?.data.push(data)
     } else if (type === 'fdAT') frames.at(-1)?.data.push(data.subarray(4))
-    else if (frames.every((frame) => frame.data.length === 0)) head.push({ type, data })
+    else if (shown.has(type) && frames.every((frame) => frame.data.length === 0)) head.push({ type, data })
   }
   const [first] = head
   if (first?.type !== 'IHDR' || frames.length === 0) return undefined

@@ -17,6 +17,7 @@ import {
   type FileHeader,
   type FromDecoder,
   type ImageFile,
+  type ImagesHeader,
   type PartHead,
   type Size,
   socketFd,
@@ -66,6 +67,8 @@ export class DecoderProcess {
   #onEnd: (error: OrielError) => void = () => {}
   #timer: NodeJS.Timeout | undefined
   #watchTimer: NodeJS.Timeout | undefined
+  /** Memory that the current file may take, in bytes, and what the process had before it. */
+  #memory = { most: 0, before: 0 }
   #alive = true
   #isStarted = false
   #isLow = false
@@ -164,7 +167,8 @@ export class DecoderProcess {
         header = message.header
         clearTimeout(this.#timer)
         remainingMs -= performance.now() - start
-        if (header.kind !== 'image') {
+        if (header.kind === 'image') this.#memory.most = imageMemory(header)
+        else {
           const more = limitMs * Math.max(0, header.seconds / usualSeconds - 1)
           limitMs += more
           remainingMs += more
@@ -195,7 +199,10 @@ export class DecoderProcess {
         else if (header !== undefined) decoded.resolve({ header, parts, files })
       }
     })
-    if (kind !== 'image') this.#watch(() => told)
+    // Allocators do not return what earlier images took.
+    if (kind === 'image') this.#memory = { most: imageMemory(), before: residentBytes(this.#child.pid) }
+    else this.#memory = { most: this.#settings.recordingMemoryBytes, before: 0 }
+    this.#watch(() => told)
     this.#send({ type: 'file', encoding: typeof payload === 'string' ? 'url' : 'bytes', options }, payload)
     return file
   }
@@ -267,22 +274,23 @@ export class DecoderProcess {
   }
 
   /**
-   * Kills the process when the file takes too much memory, since how much a video takes is not known before it is decoded, or
-   * when it works and nothing comes of it: damaged files make codecs and readers run in circles.
+   * Kills the process when the file takes too much memory, since how much a video or a page takes is not known before it is
+   * decoded, or when it works on a recording and nothing comes of it: damaged files make codecs and readers run in circles.
    * @param told how often it has said that something has
    */
   #watch(told: () => number): void {
-    const { recordingMemoryBytes } = this.#settings
     const { pid } = this.#child
-    let [last, since] = [told(), processorMs(pid)]
+    const isImage = this.#kind === 'image'
+    let [last, since] = [told(), isImage ? 0 : processorMs(pid)]
     const end = (why: string, error: OrielError): void => {
-      this.#log?.warn({ bytes: recordingMemoryBytes, idleMs: mostIdleMs }, `decoder process killed: ${why}`)
+      this.#log?.warn({ bytes: this.#memory.most, idleMs: mostIdleMs }, `decoder process killed: ${why}`)
       this.kill()
       this.#onEnd(error)
     }
     this.#watchTimer = setInterval(() => {
-      if (residentBytes(pid) > recordingMemoryBytes)
-        return end('it exceeded its memory limit', needsMemory(this.#kind, recordingMemoryBytes))
+      const { most, before } = this.#memory
+      if (residentBytes(pid) > before + most) return end('it exceeded its memory limit', needsMemory(this.#kind, most))
+      if (isImage) return
       const taken = processorMs(pid)
       if (told() !== last) [last, since] = [told(), taken]
       else if (taken - since > mostIdleMs) end('nothing came of its work', stalled(this.#kind))
@@ -319,6 +327,16 @@ const usualSeconds = 300
 const watchIntervalMs = 100
 /** CPU time without any packet or sample, in ms: no whole file takes a tenth of it. Where it is not known, there is the time limit. */
 const mostIdleMs = 10_000
+
+/**
+ * Memory that an image may take, in bytes: what its pixels need, of which an AVIF of 10 bits needs most while it is decoded,
+ * and what a file may have beside them, such as fonts and pictures of a page.
+ */
+function imageMemory({ sizes }: Pick<ImagesHeader, 'sizes'> = { sizes: [] }): number {
+  const pixels = sizes.map(({ width, height }) => width * height)
+  // One is decoded after the other. Those that are done wait to be read.
+  return 600_000_000 + 22 * Math.max(0, ...pixels) + 6 * pixels.reduce((sum, count) => sum + count, 0)
+}
 
 function partOf(head: PartHead, data: Buffer): Part {
   const bytes = head.kind === 'image' ? head.width * head.height * 3 : head.samples * Float32Array.BYTES_PER_ELEMENT

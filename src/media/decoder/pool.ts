@@ -42,6 +42,8 @@ const patienceMs = 250
 const slowMs = 1000
 /** Time that a decoder may continue with a file whose request was cancelled, in ms. Starting a process takes longer. */
 const cancelledGraceMs = 1000
+/** Time after which an idle process is ended, in ms: it holds up to some hundred megabytes, and most crowds are short. */
+const idleMs = 60_000
 
 /**
  * Decoder processes, started on demand. Clients take turns, and a client never waits for the slow files of others: a second
@@ -56,7 +58,10 @@ export class DecoderPool {
   readonly #processes: Semaphore
   /** One unit for each video or audio: they are bounded by the memory that all of them may take. */
   readonly #recordings: Semaphore
+  /** Those that were in use last come last. */
   readonly #idle: DecoderProcess[] = []
+  /** Of those that are idle. */
+  readonly #timers = new WeakMap<DecoderProcess, NodeJS.Timeout>()
   readonly #all = new Set<DecoderProcess>()
   #isWarm = false
   #closed = false
@@ -185,11 +190,25 @@ export class DecoderPool {
   }
 
   #putBack(decoder: DecoderProcess): void {
-    const alike = this.#idle.filter((idle) => idle.isLow === decoder.isLow)
-    if (decoder.alive && alike.length < this.#size) {
+    if (decoder.alive && this.#idleAs(decoder).length < this.#size) {
       this.#idle.push(decoder)
-      return
-    }
+      const timer = setTimeout(() => this.#rested(decoder), idleMs).unref()
+      this.#timers.set(decoder, timer)
+    } else this.#end(decoder)
+  }
+
+  /** The last one of the usual priority stays: the next image does not wait for a start. */
+  #rested(decoder: DecoderProcess): void {
+    if (decoder.alive && !decoder.isLow && this.#idleAs(decoder).length === 1) return
+    this.#idle.splice(this.#idle.indexOf(decoder), 1)
+    this.#end(decoder)
+  }
+
+  #idleAs({ isLow }: DecoderProcess): DecoderProcess[] {
+    return this.#idle.filter((idle) => idle.alive && idle.isLow === isLow)
+  }
+
+  #end(decoder: DecoderProcess): void {
     decoder.kill()
     this.#all.delete(decoder)
   }
@@ -206,7 +225,9 @@ export class DecoderPool {
     for (;;) {
       const at = this.#idle.findLastIndex((idle) => idle.isLow === isLow)
       const [idle] = at < 0 ? [] : this.#idle.splice(at, 1)
-      if (idle === undefined || idle.alive) return idle
+      if (idle === undefined) return undefined
+      clearTimeout(this.#timers.get(idle))
+      if (idle.alive) return idle
       this.#all.delete(idle)
     }
   }

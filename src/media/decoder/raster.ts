@@ -15,11 +15,11 @@ sharp.concurrency(1)
 
 export const openRaster: OpenFile = async (bytes, format) => {
   const animation = format === 'png' ? readAnimation(bytes, maxPagesInFile) : undefined
-  if (animation !== undefined) return openAnimation(animation)
   const animated = format === 'gif' || format === 'webp'
   const pages = animated || format === 'tiff' ? countPages(format, bytes) : 1
   const input = format === 'png' ? withoutExtraChunks(bytes) : format === 'avif' ? asStill(bytes) : bytes
   const metadata = await open(input, { page: 0 }).metadata()
+  if (animation !== undefined) return openAnimation(animation, metadata.orientation ?? 1)
   // The pages of a TIFF may differ in their sizes and colours.
   const metadataOf = async (page: number) =>
     page === 0 || animated ? metadata : await open(input, { page }).metadata()
@@ -31,8 +31,12 @@ export const openRaster: OpenFile = async (bytes, format) => {
     byDefault: 'first',
     size: async (page) => sizeIn(await metadataOf(page)),
     async *render(selected, longestEdge) {
+      if (format === 'gif' && pages > 1 && isLonger(sizeIn(metadata), longestEdge)) {
+        yield* shrunkApart(input, sizeIn(metadata), selected, longestEdge)
+        return
+      }
       // libvips decodes an animation from the beginning in each call, so consecutive frames are decoded in one call.
-      for (const [first, count] of animated && upright ? runs(selected) : selected.map((page) => [page, 1] as const)) {
+      for (const [first, count] of runs(selected, animated && upright ? selected.length : 1)) {
         const own = await metadataOf(first)
         const original = sizeIn(own)
         const source = open(input, { page: first, pages: count }).autoOrient()
@@ -48,11 +52,38 @@ export const openRaster: OpenFile = async (bytes, format) => {
   }
 }
 
-/** A frame builds on the frames before it: all frames up to the last selected one are drawn. */
-function openAnimation(animation: Animation): OpenedFile {
+/** Pixels of frames that are decoded in one call. Each takes four bytes. */
+const mostTogether = 50_000_000
+
+/**
+ * The frames of a GIF, each shrunk by itself: libvips shrinks frames that are decoded in one call as one image, and the rows
+ * at their edges mix with those of their neighbours, which are others when some of the frames are decoded again.
+ */
+async function* shrunkApart(
+  input: Buffer,
+  { width, height }: Size,
+  selected: readonly number[],
+  longestEdge: number,
+): AsyncGenerator<Rendered> {
+  for (const [first, count] of runs(selected, Math.ceil(mostTogether / (width * height)))) {
+    const strip = open(input, { page: first, pages: count }).toColourspace('srgb').raw({ depth: 'uchar' })
+    const { data, info } = await strip.toBuffer({ resolveWithObject: true })
+    const bytes = data.length / count
+    for (let i = 0; i < count; i++) {
+      const frame = { width, height, channels: info.channels, data: data.subarray(i * bytes, (i + 1) * bytes) }
+      yield { ...(await finishRaster(frame, longestEdge)), page: first + i, original: { width, height } }
+    }
+  }
+}
+
+/**
+ * A frame builds on the frames before it: all frames up to the last selected one are drawn.
+ * @param orientation of Exif
+ */
+function openAnimation(animation: Animation, orientation: number): OpenedFile {
   const { width, height, frames } = animation
   checkPages(frames.length)
-  const original = { width, height }
+  const original = orientation < 5 ? { width, height } : { width: height, height: width }
   return {
     pages: frames.length,
     noun: 'frame',
@@ -63,7 +94,7 @@ function openAnimation(animation: Animation): OpenedFile {
       const drawn = new Map<number, Strip>()
       let page = 0
       for await (const raster of playAnimation(animation, Math.max(...selected))) {
-        if (selection.has(page)) drawn.set(page, await finishRaster(raster, longestEdge))
+        if (selection.has(page)) drawn.set(page, await finishRaster(raster, longestEdge, orientation))
         page++
       }
       for (const frame of selected) {
@@ -90,9 +121,22 @@ async function isOpaque(image: Sharp): Promise<boolean> {
 const open = (input: SharpInput, options: SharpOptions): Sharp =>
   sharp(input, { failOn: 'error', limitInputPixels: false, sequentialRead: true, ...options })
 
-/** Shrinks raw pixels, blends them onto white and converts them to sRGB. */
-export const finishRaster = ({ width, height, channels, data }: Raster, longestEdge: number): Promise<Strip> =>
-  finish(sharp(data, { limitInputPixels: false, raw: { width, height, channels } }), { width, height }, longestEdge)
+/** Shrinks raw pixels, blends them onto white and converts them to sRGB. @param orientation of Exif */
+export function finishRaster(
+  { width, height, channels, data }: Raster,
+  longestEdge: number,
+  orientation = 1,
+): Promise<Strip> {
+  const source = sharp(data, { limitInputPixels: false, raw: { width, height, channels } })
+  const { flop = false, degrees = 0 } = turns[orientation] ?? {}
+  return finish(source.flop(flop).rotate(degrees), { width, height }, longestEdge)
+}
+
+/** What makes an image of each orientation upright: it is mirrored, and then turned to the right. */
+const turns: Readonly<Record<number, { readonly flop?: true; readonly degrees?: number }>> = {
+  ...{ 2: { flop: true }, 3: { degrees: 180 }, 4: { flop: true, degrees: 180 } },
+  ...{ 5: { flop: true, degrees: 270 }, 6: { degrees: 90 }, 7: { flop: true, degrees: 90 }, 8: { degrees: 270 } },
+}
 
 /** The same for a file that contains one upright image. */
 export const finishFile = (file: Buffer, size: Size, longestEdge: number): Promise<Strip> =>
@@ -124,9 +168,11 @@ async function fromPlainCmyk(source: Sharp, size: Size, longestEdge: number): Pr
   return { width: info.width, height: info.height, rgb }
 }
 
+const isLonger = ({ width, height }: Size, longestEdge: number): boolean => Math.max(width, height) > 2 * longestEdge
+
 function shrunk(source: Sharp, { width, height }: Size, longestEdge: number): Sharp {
+  if (!isLonger({ width, height }, longestEdge)) return source
   const edge = 2 * longestEdge
-  if (Math.max(width, height) <= edge) return source
   return source.resize(edge, edge, { fit: 'inside', kernel: 'cubic' })
 }
 
@@ -138,12 +184,12 @@ function* slices({ width, height, rgb }: Strip, first: number, count: number, or
   }
 }
 
-/** [4, 5, 6, 2] -> [4, 3], [2, 1] */
-function runs(pages: readonly number[]): [first: number, count: number][] {
+/** [4, 5, 6, 2] -> [4, 3], [2, 1] @param longest pages of one run, at most */
+function runs(pages: readonly number[], longest: number): [first: number, count: number][] {
   const found: [number, number][] = []
   for (const page of pages) {
     const last = found.at(-1)
-    if (last !== undefined && last[0] + last[1] === page) last[1]++
+    if (last !== undefined && last[0] + last[1] === page && last[1] < longest) last[1]++
     else found.push([page, 1])
   }
   return found

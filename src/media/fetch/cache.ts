@@ -35,5 +35,7 @@ export class FileCache {
   async clear(): Promise<void> {
     this.#memory?.clear()
     await this.#disk?.clear()
+    // What was being read from the disk is there again.
+    this.#memory?.clear()
   }
 }

@@ -9,6 +9,8 @@ import type { CachedFile } from './freshness.ts'
 
 /** The cache reads and removes only files with such names: the folder may contain other files. */
 const ownName = /^[0-9a-f]{64}\.oriel$/
+/** Bytes of files that wait to be written. On a slow disk further ones are not kept: they can be fetched again. */
+const mostWaiting = 100_000_000
 /** Left behind by a server that stopped during a write. */
 const unfinishedName = /^[0-9a-f]{64}\.oriel\.part$/
 
@@ -28,11 +30,17 @@ const headerSchema = z.object({
 export class DiskCache {
   readonly #folder: string
   readonly #log: Logger | undefined
-  /** Bytes of each file by its name. */
+  /** Bytes by the names of the files that are in the folder when all changes have been made. */
   readonly #sizes: LRUCache<string, number>
   /** Files that were evicted from `#sizes` and are still in the folder. */
   readonly #evicted: string[] = []
-  /** Operations run one after the other, so that a clear also removes what was being written. */
+  /** Files that wait to be written, by their names: no look-up waits for the disk on their account. */
+  readonly #waiting = new Map<string, CachedFile>()
+  #waitingBytes = 0
+  readonly #reads = new Set<Promise<unknown>>()
+  /** Resolves when the files of an earlier server are known. */
+  readonly #found: Promise<unknown>
+  /** Changes are made one after the other, so that a clear also removes what was being written. */
   #last: Promise<unknown>
 
   /** @param maxBytes above 0 */
@@ -43,40 +51,80 @@ export class DiskCache {
       maxSize: maxBytes,
       sizeCalculation: (size) => size,
       dispose: (_, name, reason) => {
-        if (reason === 'evict') this.#evicted.push(name)
+        if (reason !== 'evict') return
+        this.#evicted.push(name)
+        this.#waiting.delete(name)
       },
     })
-    this.#last = this.#logFailure(() => this.#findFiles())
+    this.#found = this.#logFailure(() => this.#findFiles())
+    this.#last = this.#found
   }
 
   async get(url: string): Promise<CachedFile | undefined> {
-    return await this.#inTurn(async () => {
-      const name = nameOf(url)
-      if (!this.#sizes.has(name)) return undefined
-      const found = await this.#logFailure(() => this.#read(name, url))
-      if (found === undefined) await this.#remove(name)
-      return found
-    })
+    await this.#found
+    const name = nameOf(url)
+    const waiting = this.#waiting.get(name)
+    if (waiting !== undefined || !this.#sizes.has(name)) return waiting
+    const read = this.#logFailure(() => this.#read(name, url))
+    this.#reads.add(read)
+    const file = await read
+    this.#reads.delete(read)
+    if (file === undefined && !this.#waiting.has(name)) void this.delete(url)
+    return file
   }
 
+  /** Resolves when the file is written. It is not if too many wait already. */
   async set(url: string, file: CachedFile): Promise<void> {
-    await this.#inTurn(() => this.#write(nameOf(url), url, file))
+    const { bytes, ...freshness } = file
+    const header = Buffer.from(`${JSON.stringify({ url, length: bytes.length, ...freshness })}\n`)
+    const size = header.length + bytes.length
+    if (size > this.#sizes.maxSize) return await this.delete(url)
+    if (this.#waitingBytes + size > mostWaiting) return
+    const name = nameOf(url)
+    this.#waitingBytes += size
+    this.#waiting.set(name, file)
+    this.#sizes.set(name, size)
+    // It may have been removed meanwhile, or replaced.
+    const isWanted = (): boolean => this.#waiting.get(name) === file
+    await this.#inTurn(async () => {
+      try {
+        if (isWanted()) await this.#write(name, [header, bytes])
+      } catch (error) {
+        if (isWanted()) this.#sizes.delete(name)
+        throw error
+      } finally {
+        if (isWanted()) this.#waiting.delete(name)
+        this.#waitingBytes -= size
+      }
+      await this.#removeEvicted()
+    })
   }
 
   async delete(url: string): Promise<void> {
-    await this.#inTurn(() => this.#remove(nameOf(url)))
+    await this.#remove([nameOf(url)])
   }
 
   async clear(): Promise<void> {
+    await this.#found
+    await this.#remove([...this.#sizes.keys(), ...this.#evicted.splice(0)])
+    // A look-up that began before has not the last word.
+    await Promise.all(this.#reads)
+  }
+
+  async #remove(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      this.#sizes.delete(name)
+      this.#waiting.delete(name)
+    }
     await this.#inTurn(async () => {
-      for (const name of [...this.#sizes.keys()]) await this.#remove(name)
+      for (const name of names) await rm(this.#path(name), { force: true })
     })
   }
 
-  async #inTurn<T>(act: () => Promise<T>): Promise<T | undefined> {
+  async #inTurn(act: () => Promise<void>): Promise<void> {
     const turn = this.#last.then(() => this.#logFailure(act))
     this.#last = turn
-    return await turn
+    await turn
   }
 
   async #logFailure<T>(act: () => Promise<T>): Promise<T | undefined> {
@@ -107,40 +155,35 @@ export class DiskCache {
     await this.#removeEvicted()
   }
 
-  async #read(name: string, url: string): Promise<CachedFile> {
-    const file = await readFile(this.#path(name))
+  /** @returns undefined if it is removed meanwhile. @throws an error if it is damaged */
+  async #read(name: string, url: string): Promise<CachedFile | undefined> {
+    const file = await readFile(this.#path(name)).catch((error: unknown) => {
+      if (this.#sizes.has(name)) throw error
+      return undefined
+    })
+    if (file === undefined) return undefined
     const end = file.indexOf('\n')
     const { length, url: cachedUrl, ...freshness } = headerSchema.parse(JSON.parse(file.toString('utf8', 0, end)))
     const bytes = file.subarray(end + 1)
     if (cachedUrl !== url || bytes.length !== length) throw new Error('a cached file does not match its header')
-    this.#sizes.set(name, file.length)
-    await utimes(this.#path(name), new Date(), new Date())
+    if (this.#sizes.has(name)) this.#sizes.set(name, file.length)
+    await utimes(this.#path(name), new Date(), new Date()).catch(() => {})
     return { bytes, etag: undefined, lastModified: undefined, ...freshness }
   }
 
-  async #write(name: string, url: string, { bytes, ...freshness }: CachedFile): Promise<void> {
-    const header = Buffer.from(`${JSON.stringify({ url, length: bytes.length, ...freshness })}\n`)
-    const size = header.length + bytes.length
-    if (size > this.#sizes.maxSize) return await this.#remove(name)
+  async #write(name: string, content: readonly Uint8Array[]): Promise<void> {
     const unfinished = this.#path(`${name}.part`)
     try {
-      await writeFile(unfinished, [header, bytes], { mode: 0o600 })
+      await writeFile(unfinished, content, { mode: 0o600 })
       await rename(unfinished, this.#path(name))
     } catch (error) {
       await rm(unfinished, { force: true })
       throw error
     }
-    this.#sizes.set(name, size)
-    await this.#removeEvicted()
-  }
-
-  async #remove(name: string): Promise<void> {
-    this.#sizes.delete(name)
-    await rm(this.#path(name), { force: true })
   }
 
   async #removeEvicted(): Promise<void> {
-    for (const name of this.#evicted.splice(0)) await rm(this.#path(name), { force: true })
+    for (const name of this.#evicted.splice(0)) if (!this.#sizes.has(name)) await rm(this.#path(name), { force: true })
   }
 
   #path(name: string): string {

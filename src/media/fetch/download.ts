@@ -9,7 +9,7 @@ import { sniff, sniffBytes } from '../format.ts'
 import type { AddressCheck, HostCheck } from './addresses.ts'
 import type { FileCache } from './cache.ts'
 import { type CachedFile, freshnessOf, validatorsOf } from './freshness.ts'
-import { joinChunks } from './join-chunks.ts'
+import { ArrivedChunks, joinChunks } from './join-chunks.ts'
 
 /** Resolves a host name to all of its addresses. */
 export type Resolve = (host: string) => Promise<readonly { address: string; family: number }[]>
@@ -59,11 +59,15 @@ export async function download(
   )
 }
 
+/** Characters of a URL, which is parsed in one piece. */
+const mostUrl = 16_000
+
 /**
  * Parses a URL as the WHATWG standard says. The connection is made from the parsed URL, never from the text.
  * @throws OrielError `invalid` for anything but an http or https URL that this server may fetch
  */
 export function parseUrl(text: string, kind: AttachmentKind, { allowsHost }: DownloadContext, base?: URL): URL {
+  if (text.length > mostUrl) throw notAllowed(kind, `it has ${text.length} characters; at most ${mostUrl} are allowed`)
   if (!URL.canParse(text, base?.href)) throw notAllowed(kind, 'it is not a valid URL')
   const url = new URL(text, base)
   if (url.protocol !== 'http:' && url.protocol !== 'https:')
@@ -89,7 +93,7 @@ async function fetchHop(
   signal: AbortSignal,
 ): Promise<Fetched | { redirect: string }> {
   const { cache } = context
-  const cached = await cache.get(url.href)
+  const cached = await orAborted(cache.get(url.href), signal, () => signal.reason)
   const fromCache = ({ bytes }: CachedFile): Fetched => {
     // It may have been fetched as something else, which may be larger.
     if (bytes.length > limits.maxBytes) throw tooLarge(kind, `${bytes.length} bytes`, limits.maxBytes)
@@ -179,16 +183,15 @@ async function readFile(
   maxBytes: number,
 ): Promise<Buffer> {
   if (announcedBytes > maxBytes) throw tooLarge(kind, `${announcedBytes} bytes`, maxBytes)
-  const chunks: Buffer[] = []
-  let length = 0
+  const arrived = new ArrivedChunks()
   let isSniffed = false
   for await (const chunk of body) {
-    chunks.push(chunk)
-    length += chunk.length
+    arrived.add(chunk)
+    const { length } = arrived
     if (length > maxBytes) throw tooLarge(kind, `${length} bytes so far`, maxBytes)
     if (isSniffed || length < sniffBytes) continue
     isSniffed = true
-    const sniffed = sniff(kind, Buffer.concat(chunks))
+    const sniffed = sniff(kind, Buffer.concat(arrived.chunks))
     if (!sniffed.known)
       throw new OrielError(
         'unsupported_media',
@@ -196,7 +199,7 @@ async function readFile(
         { code: `unsupported_${kind}` },
       )
   }
-  return await joinChunks(chunks, length)
+  return await joinChunks(arrived.chunks, arrived.length)
 }
 
 const withArticle: Record<AttachmentKind, string> = { image: 'an image', audio: 'audio', video: 'a video' }

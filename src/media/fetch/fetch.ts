@@ -74,7 +74,7 @@ async function downloadInTime(
   } catch (error) {
     if (error instanceof OrielError) throw error
     if (timeout.aborted)
-      throw new OrielError('timeout', `The ${kind} could not be fetched: it took longer than ${timeoutMs} ms.`, {
+      throw new OrielError('url_timeout', `The ${kind} could not be fetched: it took longer than ${timeoutMs} ms.`, {
         code: `${kind}_url_timeout`,
       })
     throw new OrielError('invalid', `The ${kind} could not be fetched: the connection to its host failed.`, {

@@ -116,6 +116,12 @@ export function lastOfProjector(base: Metadata): { module: string; matrix: strin
   return { module, matrix }
 }
 
+/**
+ * What transformers calls the decoder of a model that sees.
+ * @param base the header of the vision file
+ */
+export const decoderOf = (base: Metadata): string => (familyOf(base) === 'idefics3' ? 'text_model' : 'language_model')
+
 const familyOf = (base: Metadata): string =>
   base.string('clip.projector_type', base.string('clip.vision.projector_type', 'unnamed'))
 

@@ -58,11 +58,13 @@ export class Datasets {
   readonly #options: DatasetsOptions
   readonly #keeper: Keeper<Dataset>
   readonly #storage: DatasetStorage
-  readonly #reading = new Semaphore({ capacity: mostRead }, new Costs())
+  readonly #costs = new Costs()
+  /** A large file is read for minutes: one account leaves place for others. */
+  readonly #reading = new Semaphore({ capacity: mostRead, mostOfOne: 1 }, this.#costs)
   /** By uid: the account, and how many bytes have come. */
   readonly #arriving = new Map<string, { readonly account: string; bytes: number; isDropped: boolean }>()
-  /** By uid. */
-  readonly #checking = new Map<string, Promise<Dataset>>()
+  /** By uid: what comes of the check, and what ends it. */
+  readonly #checking = new Map<string, { readonly checked: Promise<Dataset>; readonly stop: AbortController }>()
   /** By uid: how many jobs read it. */
   readonly #readers = new Map<string, number>()
   readonly #closing = new AbortController()
@@ -194,18 +196,23 @@ export class Datasets {
    */
   finish(dataset: Dataset): Promise<Dataset> {
     const { uid } = dataset
-    const running = this.#checking.get(uid) ?? this.#finish(dataset).finally(() => this.#checking.delete(uid))
-    this.#checking.set(uid, running)
-    return running
+    const running = this.#checking.get(uid)
+    if (running !== undefined) return running.checked
+    const stop = new AbortController()
+    const checked = this.#finish(dataset, stop.signal).finally(() => this.#checking.delete(uid))
+    this.#checking.set(uid, { checked, stop })
+    return checked
   }
 
-  /** @throws OrielError `not_found`; `conflict` while a job reads it */
+  /** Deletes a dataset, and ends what checks it. @throws OrielError `not_found`; `conflict` while a job reads it */
   async remove(dataset: Dataset): Promise<void> {
     const { id, uid } = this.#known(dataset)
     if ((this.#readers.get(uid) ?? 0) > 0) throw conflict(`A job that begins is reading ${id}. Try again later.`)
     const arriving = this.#arriving.get(uid)
     if (arriving !== undefined) arriving.isDropped = true
     await this.#keeper.remove(dataset)
+    // The next file of its account waits for it.
+    this.#checking.get(uid)?.stop.abort()
     await this.#storage.remove(uid)
   }
 
@@ -239,7 +246,7 @@ export class Datasets {
         bytes += await this.#needFile(one)
       }
       await this.#storage.checkSpace(bytes)
-      const release = await this.#reading.acquire(dataset.account, 1, signal)
+      const release = await this.#read(dataset.account, signal)
       try {
         return await work(
           {
@@ -264,7 +271,8 @@ export class Datasets {
     this.#closing.abort(shuttingDown())
   }
 
-  async #finish(given: Dataset): Promise<Dataset> {
+  /** @param deleted aborts when the dataset is deleted */
+  async #finish(given: Dataset, deleted: AbortSignal): Promise<Dataset> {
     const dataset = this.#known(given)
     const { id, uid, state, file, account } = dataset
     if (state === 'ready') return dataset
@@ -274,9 +282,9 @@ export class Datasets {
       })
     await this.#needFile(dataset)
     await this.#change(dataset, (before) => ({ ...before, state: 'checking' }))
-    const [signal, { limits }] = [this.#closing.signal, this.#options]
+    const [signal, { limits }] = [AbortSignal.any([this.#closing.signal, deleted]), this.#options]
     try {
-      const release = await this.#reading.acquire(account, 1, signal)
+      const release = await this.#read(account, signal)
       const looked = work({ type: 'check', file: this.#storage.pathOf(uid), limits }, { signal }).finally(release)
       const { report, problems, invalid } = await looked
       const isRight = problems.length === 0
@@ -288,10 +296,21 @@ export class Datasets {
       return done
     } catch (error) {
       // A server that ends leaves it as it is: the next one goes on.
-      if (signal.aborted) throw shuttingDown()
+      if (this.#closing.signal.aborted) throw shuttingDown()
+      if (deleted.aborted) throw gone(id)
       if (!(error instanceof OrielError && error.code === 'invalid_dataset'))
         await this.#keeper.note(dataset, (before) => (before.uid === uid ? { ...before, state: 'uploaded' } : before))
       throw error
+    }
+  }
+
+  /** Waits until a file of the account may be read. @returns to be called when it was */
+  async #read(account: string, signal: AbortSignal): Promise<() => void> {
+    const release = await this.#reading.acquire(account, 1, signal)
+    const charge = this.#costs.run(account)
+    return () => {
+      charge()
+      release()
     }
   }
 

@@ -57,6 +57,12 @@ export function readExample(json: unknown, limits: ExampleLimits): Example {
   const list = listAt(line.messages, 'messages')
   if (list.length === 0 || list.length > mostMessages)
     throw fail('messages', `has ${list.length} messages; 2 to ${mostMessages} are allowed.`)
+  // Fireworks weighs examples by it.
+  if (line.weight !== undefined && line.weight !== null && line.weight !== 1)
+    throw fail(
+      'weight',
+      `is ${found(line.weight)}; examples have the weight 1. A message of the assistant may have the weight 0, and is not learned then.`,
+    )
   const pictures = new PictureBudget(limits)
   const messages = list.map((message, at) => readMessage(message, `messages[${at}]`, pictures))
   checkTurns(messages)

@@ -54,7 +54,8 @@ export async function work<Type extends Task['type']>(
   })
   child.on('error', (cause) => reject(failed(cause)))
   child.once('exit', () => reject(failed()))
-  child.send(task, () => {})
+  // With too many open files it has no channel, and says so a moment later.
+  child.send?.(task, () => {})
   return promise.finally(() => {
     stop()
     child.kill('SIGKILL')

@@ -8,6 +8,7 @@ import { files, type ProgressLine, type TrainingConfig } from '../contract.ts'
 import { forms, type Split } from './forms.ts'
 import { LogReader } from './log-reader.ts'
 import { type Preset, presets } from './presets.ts'
+import { refusalOf, type WantedTraining } from './refusal.ts'
 
 /** A run of another trainer, ready to be started. */
 export interface ExternalRun {
@@ -31,9 +32,9 @@ export class ExternalTrainer {
     return this.#words.length > 0
   }
 
-  /** Whether it may train projectors: what is no preset decides for itself. */
-  get trainsProjector(): boolean {
-    return this.#preset?.trainsProjector ?? true
+  /** Why it cannot do what is wanted of a job; undefined: it can. What is no preset decides for itself. */
+  refusalOf(wanted: WantedTraining): OrielError | undefined {
+    return this.#preset && refusalOf(this.#preset, wanted)
   }
 
   get #preset(): Preset | undefined {
@@ -43,11 +44,15 @@ export class ExternalTrainer {
 
   /**
    * Writes what it reads into a job's folder, and makes its command.
-   * @throws OrielError `precondition_failed` if it is not known by which name it has the base model
+   * @throws OrielError `precondition_failed` if it is not known by which name it has the base model, or if it cannot do what
+   * is wanted; `invalid` for an example that it would learn otherwise
    */
   async prepare(config: TrainingConfig, folder: string): Promise<ExternalRun> {
     const [, ...added] = this.#words
     const preset = this.#preset
+    // It may be another one than when the job was made.
+    const refusal = this.refusalOf({ hyperparameters: config, warmStart: config.warmStart })
+    if (refusal !== undefined) throw refusal
     if (preset !== undefined) return this.#presetRun(preset, added, config, folder)
     const counts = { examples: await linesOf(folder, 'train'), evaluation: await linesOf(folder, 'eval') }
     const { decoder, projector } = config.base

@@ -10,12 +10,15 @@ export class LogReader {
   readonly #counts: { readonly examples: number; readonly evaluation: number }
   readonly #began = performance.now()
   #steps: number
+  /** Steps that were told last. */
+  #told = 0
   #step = 0
 
   constructor(config: TrainingConfig, counts: { examples: number; evaluation: number }) {
     this.#config = config
     this.#counts = counts
-    this.#steps = Math.ceil((counts.examples / config.batchExamples) * config.epochs)
+    // The last step of an epoch has the examples that are left.
+    this.#steps = Math.ceil(config.epochs * Math.ceil(counts.examples / config.batchExamples))
   }
 
   /** @returns what a line says of progress; nothing for any other line */
@@ -34,13 +37,17 @@ export class LogReader {
     const [, at, all] = /^(\d+)\/(\d+)$/.exec(values.get('global_step/max_steps') ?? '') ?? []
     const isFirst = this.#step === 0
     this.#step = Number(at ?? this.#step + 1)
-    this.#steps = Math.max(this.#step, Number(all ?? this.#steps))
-    const begun: ProgressLine[] = isFirst ? [this.#examples(), { type: 'phase', phase: 'training', share: 0 }] : []
+    const epoch = of('epoch')
+    this.#steps = Math.max(this.#step, Number(all ?? this.#stepsBy(epoch)))
+    const begun: ProgressLine[] = [
+      ...(isFirst || this.#steps > this.#told ? [this.#examples()] : []),
+      ...(isFirst ? [{ type: 'phase', phase: 'training', share: 0 } as const] : []),
+    ]
     const step: ProgressLine = {
       ...{
         type: 'step',
         step: this.#step,
-        epoch: of('epoch') ?? (this.#step / this.#steps) * this.#config.epochs,
+        epoch: epoch ?? (this.#step / this.#steps) * this.#config.epochs,
         loss,
       },
       learningRate: of('learning_rate') ?? this.#config.learningRate,
@@ -51,8 +58,15 @@ export class LogReader {
     return [...begun, step]
   }
 
+  /** How many there are: words that were added to the command may have made them more than was reckoned. */
+  #stepsBy(epoch = 0): number {
+    if (this.#step <= this.#steps || epoch <= 0) return this.#steps
+    return Math.ceil((this.#step / epoch) * this.#config.epochs)
+  }
+
   /** Other programs do not count tokens before they train. */
   #examples(): ProgressLine {
+    this.#told = this.#steps
     return {
       type: 'examples',
       ...noCounts,

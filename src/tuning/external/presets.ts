@@ -10,6 +10,8 @@ export interface Preset {
   form: Form
   /** Whether it can train the projector, too. */
   trainsProjector: boolean
+  /** Whether it can go on from an adapter. */
+  startsFromAdapter: boolean
 }
 
 export interface PresetFiles {
@@ -25,6 +27,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   'ms-swift': {
     form: 'ms-swift',
     trainsProjector: true,
+    startsFromAdapter: true,
     command: ({ model, train, evaluation, output }, config) => [
       ...['swift', 'sft', '--model', model, '--train_type', 'lora', '--target_modules', 'all-linear'],
       ...['--freeze_vit', 'true', '--freeze_aligner', `${!config.trainProjector}`, '--dataset', train],
@@ -40,6 +43,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   'llama-factory': {
     form: 'llama-factory',
     trainsProjector: true,
+    startsFromAdapter: true,
     command: ({ folder }) => ['llamafactory-cli', 'train', `${folder}/llama-factory.yaml`],
     settings: ({ folder, output, model, train, evaluation }, config) => [
       {
@@ -67,6 +71,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   trl: {
     form: 'trl',
     trainsProjector: false,
+    startsFromAdapter: false,
     command: ({ folder }) => ['trl', 'sft', '--config', `${folder}/trl.yaml`],
     settings: ({ folder, output, model, evaluation }, config) => [
       {
@@ -84,6 +89,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   axolotl: {
     form: 'axolotl',
     trainsProjector: false,
+    startsFromAdapter: true,
     command: ({ folder }) => ['axolotl', 'train', `${folder}/axolotl.yaml`],
     settings: ({ folder, output, model, train, evaluation }, config) => [
       {

@@ -34,8 +34,11 @@ export interface JobsAround {
   writeExamples(job: TuningJob, folder: string, onProgress: (share: number) => void, signal: AbortSignal): Promise<void>
   /** Bytes that training takes at most. @throws OrielError `precondition_failed` if there can never be as much */
   memoryFor(card: ModelCard): number
-  /** Chooses the trainer. @throws OrielError `precondition_failed` or `invalid` if there is none for the model, or its projector */
-  trainerFor(card: ModelCard, wanted: Pick<WantedJob, 'trainer' | 'hyperparameters'>): Promise<TuningJob['trainer']>
+  /** Chooses the trainer. @throws OrielError `precondition_failed` or `invalid` if there is none for the model, or what is wanted */
+  trainerFor(
+    card: ModelCard,
+    wanted: Pick<WantedJob, 'trainer' | 'hyperparameters' | 'warmStart'>,
+  ): Promise<TuningJob['trainer']>
   readonly external: ExternalTrainer
   readonly log: Logger
 }

@@ -7,7 +7,7 @@ import { OrielError } from '../../errors.ts'
 import { type JobsAround, neededAdapter, neededModel } from './around.ts'
 import type { Happening } from './folder.ts'
 import { JobQueue } from './queue.ts'
-import { hasTurn, isActive, type JobState, noProgress, type TuningJob, tuningJob } from './record.ts'
+import { hasTurn, isActive, isWanted, type JobState, noProgress, type TuningJob, tuningJob } from './record.ts'
 import { hyperparametersFor, type WantedJob } from './wanted.ts'
 
 const kind = 'tuning-job'
@@ -79,19 +79,13 @@ export class Jobs {
     checkId(id, 'job', 'supervisedFineTuningJobId')
     await this.#keeper.reload()
     this.#keeper.checkNew({ account, id })
-    const active = this.#keeper.list().filter(isActive)
-    if (active.filter((job) => job.account === account).length >= mostActiveOfAccount)
-      throw new OrielError(
-        'precondition_failed',
-        `${mostActiveOfAccount} jobs of this account wait or run. There can be no more.`,
-        { code: 'too_many_tuning_jobs' },
-      )
+    this.#refuseTooMany(account)
     const examples = await around.checkDataset(account, dataset)
     if (evaluationDataset !== null) await around.checkDataset(account, evaluationDataset)
     const warm = warmStart === undefined ? null : await neededAdapter(warmStart, around)
     const card = await neededModel(wanted, warm, around)
     const output = wanted.output ?? id
-    if (active.some((job) => job.output === output)) throw outputTaken(output)
+    this.#refuseTaken({ account, id, output })
     await around.checkOutput(account, output)
     const now = Date.now()
     const job: TuningJob = {
@@ -107,7 +101,11 @@ export class Jobs {
     around.memoryFor(card)
     const folder = this.#queue.folderOf(job)
     await folder.make()
-    await this.#keeper.create(job)
+    await this.#keeper.create(job, () => {
+      // Another one may have been made or resumed meanwhile.
+      this.#refuseTooMany(account)
+      this.#refuseTaken(job)
+    })
     try {
       await folder.note({ type: 'message', level: 'info', message: 'The job was created.' })
     } finally {
@@ -136,14 +134,25 @@ export class Jobs {
     return this.#stop(name, 'pausing', 'paused')
   }
 
-  /** Lets a job go on that was paused or cancelled, or that failed. @throws OrielError `not_found`; `precondition_failed` */
+  /**
+   * Lets a job go on that was paused or cancelled, or that failed, or whose process was killed.
+   * @throws OrielError `not_found`; `precondition_failed`; `conflict` if something else has got the name of its adapter
+   */
   async resume(name: Name): Promise<TuningJob> {
-    const { place, state: found } = await this.find(name)
+    const { place, state: found, isTrained, output } = await this.find(name)
     if (place !== this.#around.place) throw elsewhere(name.id)
-    if (!['paused', 'cancelled', 'failed'].includes(found)) throw notNow(name.id, found, 'resumed')
-    const job = await this.#keeper.change(name, (before) =>
-      before.state === found ? { ...before, state: 'pending', error: null, finished: null } : before,
-    )
+    const isStopped = ['paused', 'cancelled', 'failed'].includes(found)
+    // A process that was killed has left its job as it was.
+    const isLeft = isActive({ state: found }) && !(await this.#queue.isBusy())
+    if (!isStopped && !isLeft) throw notNow(name.id, found, 'resumed')
+    // What is trained already is only taken into the library, which sees whether it has it.
+    if (!isTrained) await this.#around.checkOutput(name.account, output)
+    const job = await this.#keeper.change(name, (before) => {
+      if (!before.isTrained) this.#refuseTaken(before)
+      return before.state === found && !isWanted(before)
+        ? { ...before, state: 'pending', error: null, finished: null }
+        : before
+    })
     try {
       await this.#queue.note(job, 'info', 'The job was resumed.')
     } finally {
@@ -166,6 +175,25 @@ export class Jobs {
   async close(): Promise<void> {
     clearInterval(this.#sweeping)
     await this.#queue.close()
+  }
+
+  /** @throws OrielError `precondition_failed` */
+  #refuseTooMany(account: string): void {
+    const active = this.#keeper.list().filter((job) => job.account === account && isActive(job))
+    if (active.length >= mostActiveOfAccount)
+      throw new OrielError(
+        'precondition_failed',
+        `${mostActiveOfAccount} jobs of this account wait or run. There can be no more.`,
+        { code: 'too_many_tuning_jobs' },
+      )
+  }
+
+  /** @throws OrielError `conflict` if another job trains an adapter with this name, or will */
+  #refuseTaken({ output, ...name }: Name & Pick<TuningJob, 'output'>): void {
+    const other = this.#keeper
+      .list()
+      .find((job) => job.output === output && isActive(job) && keyOf(job) !== keyOf(name))
+    if (other !== undefined) throw outputTaken(other)
   }
 
   async #stop(name: Name, onTheWay: JobState, over: JobState): Promise<TuningJob> {
@@ -219,8 +247,8 @@ const elsewhere = (id: string): OrielError =>
     code: 'job_elsewhere',
   })
 
-const outputTaken = (name: string): OrielError =>
-  new OrielError('conflict', `A job is training an adapter with the name ${name}.`, {
+const outputTaken = ({ id, output }: TuningJob): OrielError =>
+  new OrielError('conflict', `The job ${id} is training an adapter with the name ${output}.`, {
     param: 'outputModel',
     code: 'model_exists',
   })

@@ -83,6 +83,8 @@ export function startTrainer(external: ExternalRun | null, folder: string, liste
   }
   const outputs = [progress.follow(exited, take), linesOf(child.stderr, listeners.log)]
   const ended = Promise.all([exited, ...outputs]).then(([exit]): Ended => ({ ...exit, failure }))
+  // It may fail before anybody waits for it: that is the end of this job, and not of the server.
+  ended.catch(() => {})
   return {
     pid: child.pid ?? 0,
     stop() {
@@ -140,8 +142,9 @@ function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
 }
 
 /** Reads lines of bounded length. Resolves when the stream ends. */
-async function linesOf(stream: Readable | null, read: (line: string) => void): Promise<void> {
-  if (stream === null) return
+async function linesOf(stream: Readable | null | undefined, read: (line: string) => void): Promise<void> {
+  // With too many open files the process was not started, and has none.
+  if (stream == null) return
   let rest = ''
   stream.setEncoding('utf8')
   try {

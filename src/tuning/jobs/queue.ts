@@ -1,12 +1,14 @@
+import { existsSync } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Keeper, keyOf, type Name } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
-import { withLock } from '../../lock.ts'
+import { isHeld, withLock } from '../../lock.ts'
 import { type JobsAround, neededModel } from './around.ts'
 import { JobFolder } from './folder.ts'
 import { outputOf } from './output.ts'
-import { hasTurn, isActive, type JobProgress, type JobState, type TuningJob } from './record.ts'
+import { hasTurn, isActive, isWanted, type JobProgress, type JobState, type TuningJob } from './record.ts'
 import { takeTurn } from './turn.ts'
 
 /** How often a running job is kept, and looked for a wish of somebody to stop it, in ms. */
@@ -47,6 +49,11 @@ export class JobQueue {
     return progress === undefined ? job : { ...job, progress }
   }
 
+  /** Whether a process lets jobs of this data folder train. */
+  isBusy(): Promise<boolean> {
+    return isHeld(this.#lock)
+  }
+
   folderOf(name: Name): JobFolder {
     return new JobFolder(path.join(this.#around.folder, 'jobs'), name)
   }
@@ -65,11 +72,11 @@ export class JobQueue {
   /** Begins to take turns, if nobody does. */
   wake(): void {
     if (this.#closing.signal.aborted || this.#running !== undefined) return
-    const { folder, log } = this.#around
+    const { log } = this.#around
     const { signal } = this.#closing
     const work = () =>
       withLock(
-        path.join(folder, 'running.lock'),
+        this.#lock,
         signal,
         () => {},
         () => this.#takeTurns(),
@@ -85,6 +92,10 @@ export class JobQueue {
         // One may have been made while the last turn ended.
         if (this.#next() !== undefined) this.wake()
       })
+  }
+
+  get #lock(): string {
+    return path.join(this.#around.folder, 'running.lock')
   }
 
   /** Those that were running come first: their server was killed. */
@@ -118,9 +129,9 @@ export class JobQueue {
       if (isTrained) await this.#publish(job)
       else await this.#stopped(job)
     } catch (cause) {
-      const error = cause instanceof OrielError && cause.kind !== 'internal' ? cause : unexpected(cause)
-      if (!(cause instanceof OrielError)) log.error({ cause, job: job.id }, 'a job of training failed')
-      await this.#fail(job, error).catch(async (again: unknown) => {
+      const isTold = cause instanceof OrielError && cause.kind !== 'internal'
+      if (!isTold) log.error({ cause, job: job.id }, 'a job of training failed')
+      await this.#fail(job, isTold ? cause : unexpected(cause)).catch(async (again: unknown) => {
         log.error({ cause: again, job: job.id }, 'the state of a job of training cannot be kept')
         await sleep(keepMs)
       })
@@ -167,10 +178,15 @@ export class JobQueue {
     return true
   }
 
+  /** Copies the adapter once: a job that was stopped goes on though the adapter was removed meanwhile. */
   async #warmStartOf({ warmStart }: TuningJob, folder: JobFolder): Promise<string | null> {
     if (warmStart === null) return null
     const copy = path.join(folder.path, 'warm-start')
-    await this.#around.copyAdapter(warmStart, copy)
+    if (existsSync(copy)) return copy
+    const unfinished = `${copy}.new`
+    await rm(unfinished, { recursive: true, force: true })
+    await this.#around.copyAdapter(warmStart, unfinished)
+    await rename(unfinished, copy)
     return copy
   }
 
@@ -247,9 +263,6 @@ export class JobQueue {
     if (progress !== undefined) await this.#keeper.note(job, (before) => ({ ...before, progress }))
   }
 }
-
-/** Whether nobody has stopped it. */
-const isWanted = (job: TuningJob): boolean => isActive(job) && job.state !== 'pausing' && job.state !== 'cancelling'
 
 /** What a client reads of an error of the system. */
 function unexpected(cause: unknown): OrielError {

@@ -27,8 +27,10 @@ const progress = z.strictObject({
   trainedTokens: count,
   /** Of training, stops left out. */
   seconds: z.number(),
+  /** Of the last step, and of the last evaluation. When the training is done, of the best step. */
   loss: z.number().nullable(),
   evaluationLoss: z.number().nullable(),
+  /** The step that the adapter is of; null: the last one, or not known yet. */
   bestStep: count.nullable(),
   /** Of memory that it takes; null: not known yet. */
   memoryBytes: count.nullable(),
@@ -87,10 +89,17 @@ export const isActive = ({ state }: Pick<TuningJob, 'state'>): boolean =>
 /** Whether its process may run. */
 export const hasTurn = ({ state }: Pick<TuningJob, 'state'>): boolean => isActive({ state }) && state !== 'pending'
 
+/** Whether it has a turn, or waits for one, and nobody has stopped it. */
+export const isWanted = ({ state }: Pick<TuningJob, 'state'>): boolean =>
+  isActive({ state }) && state !== 'pausing' && state !== 'cancelling'
+
 /** Seconds until it has been trained, by the pace so far; null: not known. */
-export function secondsLeft({ state, progress: { step, steps, seconds } }: TuningJob): number | null {
+export function secondsLeft({
+  state,
+  progress: { step, steps, seconds },
+}: Pick<TuningJob, 'state' | 'progress'>): number | null {
   if (state !== 'running' || steps === null || step === 0) return null
-  return ((steps - step) * seconds) / step
+  return (Math.max(0, steps - step) * seconds) / step
 }
 
 /** Of all its work, in percent. */

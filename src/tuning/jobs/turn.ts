@@ -86,6 +86,7 @@ async function train(
     if (line.type === 'examples' && line.memoryBytes !== undefined) reserved.shrink(line.memoryBytes + besideTraining)
     if (line.type === 'phase') around.onState(stateOf[line.phase])
     around.onProgress(progressOf(line))
+    if (line.type === 'done' && line.bestStep !== null) around.onProgress(await lossesOf(folder, line.bestStep))
     if (line.type !== 'phase') await folder.note(line)
   }
   const progress = new ProgressFile(folder.path)
@@ -119,6 +120,16 @@ async function lastStepOf(folder: JobFolder): Promise<number> {
   let last = 0
   for await (const one of folder.happened()) if (one.type === 'step') last = one.step
   return last
+}
+
+/** Those of the step that the adapter is of. */
+async function lossesOf(folder: JobFolder, step: number): Promise<Partial<JobProgress>> {
+  const losses: { loss?: number; evaluationLoss?: number } = {}
+  for await (const one of folder.happened()) {
+    if (one.type === 'step' && one.step === step) losses.loss = one.loss
+    if (one.type === 'evaluation' && one.step === step) losses.evaluationLoss = one.loss
+  }
+  return losses
 }
 
 /** What the last process has said of its steps while its server was killed. */
@@ -158,6 +169,10 @@ function configOf({ hyperparameters, base }: TuningJob, around: TurnAround): Tra
 }
 
 function whyFailed({ failure, code, signal }: Ended): OrielError {
+  if (code === null && signal === null)
+    return new OrielError('engine_failed', 'The process of the trainer could not be started.', {
+      code: 'trainer_crashed',
+    })
   const how =
     signal === 'SIGKILL'
       ? 'It was killed: perhaps the machine has too little memory.'

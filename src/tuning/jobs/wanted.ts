@@ -67,7 +67,9 @@ export function hyperparametersFor(
     warmupSteps: given.warmupSteps ?? usual.warmupSteps,
     rank,
     alpha: warm?.alpha ?? given.alpha ?? usualAlpha(rank),
-    batchExamples: given.batchExamples ?? usual.batchExamples,
+    // Tokens alone decide, if nobody says how many examples.
+    batchExamples:
+      given.batchExamples ?? (given.batchTokens === undefined ? usual.batchExamples : bounds.batchExamples.most),
     batchTokens: given.batchTokens ?? null,
     maxTokens: given.maxTokens ?? Math.min(contextTokens, mostTokens),
     earlyStop: given.earlyStop ?? usual.earlyStop,

@@ -135,7 +135,8 @@ function startWorker(signal: AbortSignal): { worker: Worker; end(): void } {
   const stop = AbortSignal.any([signal, ended.signal])
   return {
     async worker(task) {
-      child.send(task, () => {})
+      // One that could not be started cannot be sent anything, and `stop` says so.
+      child.send?.(task, () => {})
       const [answer] = (await once(child, 'message', { signal: stop }).catch(() => {
         throw stop.reason
       })) as [MergeAnswer]

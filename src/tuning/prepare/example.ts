@@ -3,7 +3,7 @@ import path from 'node:path'
 import { z } from 'zod'
 import type { Reader } from '../../deployments/index.ts'
 import { OrielError } from '../../errors.ts'
-import type { ChatMessage, ContentPart, Tool } from '../../prompt/index.ts'
+import { type ChatMessage, type ContentPart, noArguments, type Tool } from '../../prompt/index.ts'
 import { type ExampleLine, exampleLine, files } from '../contract.ts'
 
 /** An example as a model's template takes it. */
@@ -81,16 +81,16 @@ function callOf(value: unknown, at: number, param: string) {
 const toolShape = z.object({
   function: z.object({
     name: z.string(),
-    description: z.string().optional(),
-    parameters: z.record(z.string(), z.unknown()).optional(),
+    description: z.string().nullish(),
+    parameters: z.record(z.string(), z.unknown()).nullish(),
   }),
 })
 
 function toolOf(value: unknown, param: string): Tool {
   const { success, data } = toolShape.safeParse(value)
   if (!success) throw new OrielError('invalid', 'It is no function.', { param })
-  const { name, description, parameters = { type: 'object', properties: {} } } = data.function
-  return { name, description, parameters }
+  const { name, description, parameters } = data.function
+  return { name, description: description ?? undefined, parameters: parameters ?? noArguments }
 }
 
 /**

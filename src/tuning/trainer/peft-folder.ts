@@ -11,8 +11,8 @@ export interface AdapterFacts {
   readonly base: string
   readonly rank: number
   readonly alpha: number
-  /** Whether the model sees: its decoder has another name in transformers then. */
-  readonly hasVision: boolean
+  /** What transformers calls the decoder of a model that sees; null: it is the whole model. */
+  readonly decoder: string | null
 }
 
 /**
@@ -25,17 +25,17 @@ export function writePeftFolder(
   modules: readonly NamedModule[],
   adapter: Adapter,
   parameters: Float32Array,
-  { base, rank, alpha, hasVision }: AdapterFacts,
+  { base, rank, alpha, decoder }: AdapterFacts,
 ): void {
   const unfinished = `${folder}.new`
   rmSync(unfinished, { recursive: true, force: true })
   mkdirSync(unfinished, { recursive: true })
   const model = 'base_model.model.model'
-  const decoder = hasVision ? `${model}.language_model` : model
+  const layers = decoder === null ? model : `${model}.${decoder}`
   const tensors = modules.flatMap((module) => {
     const { a, b } = adapter.matricesOf(module, parameters)
     const { projector } = module
-    const name = `${projector === null ? decoder : model}.${module.module}`
+    const name = `${projector === null ? layers : model}.${module.module}`
     const inputs = projector?.inputs ?? module.inputs
     return [
       {

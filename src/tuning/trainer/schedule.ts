@@ -10,9 +10,9 @@ export interface PlannedStep {
 
 export interface StepLimits {
   readonly epochs: number
-  /** Sequences of a step. */
+  /** Sequences of a step, at most. */
   readonly batchExamples: number
-  /** Instead, cells of a step at most; a longer sequence is a step by itself. */
+  /** Cells of a step, at most; null: any number. A longer sequence is a step by itself. */
   readonly batchTokens: number | null
   readonly seed: number
 }
@@ -43,7 +43,7 @@ export function plannedSteps(
     }
     for (const index of order) {
       const length = lengths[index] ?? 0
-      const isFull = batchTokens === null ? step.length === batchExamples : cells + length > batchTokens
+      const isFull = step.length === batchExamples || (batchTokens !== null && cells + length > batchTokens)
       if (isFull) end()
       step.push(index)
       cells += length

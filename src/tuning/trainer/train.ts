@@ -1,3 +1,4 @@
+import { isFull, noSpace } from '../../disk.ts'
 import { OrielError } from '../../errors.ts'
 import { joined, plannedSteps } from './schedule.ts'
 import { Session } from './session.ts'
@@ -10,7 +11,7 @@ const cellsTogether = 512
  * Trains an adapter and writes it to `output/`. With a checkpoint of the same training in the folder it goes on from there.
  * If the signal does not stop it, its last line is `done`.
  * @throws OrielError `invalid` for a model or an example that cannot be trained and for training that diverges,
- * `precondition_failed` if it needs more memory than it may take
+ * `precondition_failed` if it needs more memory than it may take, or more space than the disk has
  */
 export async function train(options: TrainOptions): Promise<void> {
   const { config, sequences, evaluation, counts, onLine, decoder } = options
@@ -39,9 +40,11 @@ export async function train(options: TrainOptions): Promise<void> {
     await training.begin()
     if (!(await training.run())) return
     onLine({ type: 'phase', phase: 'writing', share: 0 })
-    training.write()
+    await training.write()
     onLine({ type: 'phase', phase: 'writing', share: 1 })
     onLine(training.end())
+  } catch (error) {
+    throw isFull(error) ? noSpace('The checkpoint and the adapter of a job fill it.') : error
   } finally {
     session.close()
   }

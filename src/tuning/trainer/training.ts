@@ -1,8 +1,12 @@
 import { createHash } from 'node:crypto'
+import { statSync } from 'node:fs'
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { z } from 'zod'
 import { OrielError } from '../../errors.ts'
-import { type ExampleCounts, files, type ProgressLine, type TrainingConfig } from '../contract.ts'
+import { headerOf, metadataOf } from '../../gguf/index.ts'
+import { decoderOf } from '../../models/index.ts'
+import { type ExampleCounts, files, hyperparameters, type ProgressLine, type TrainingConfig } from '../contract.ts'
 import type { Sequences } from '../sequence.ts'
 import { type Checkpoint, type Progress, readCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import { writePeftFolder } from './peft-folder.ts'
@@ -97,15 +101,16 @@ export class Training {
   }
 
   /** Writes the best adapter to the folder. */
-  write(): void {
+  async write(): Promise<void> {
     const { adapter, modules } = this.#session
     const { folder, config } = this.#options
     const { rank, alpha, base } = config
+    const vision = base.projector === null ? null : metadataOf(await headerOf(base.projector), 'the vision file')
     writePeftFolder(path.join(folder, files.output), modules, adapter, this.#best ?? adapter.read(adapter.parameters), {
       base: base.id,
       rank,
       alpha,
-      hasVision: base.projector !== null,
+      decoder: vision === null ? null : decoderOf(vision),
     })
   }
 
@@ -215,10 +220,11 @@ export class Training {
   }
 }
 
-/** Of everything that decides the curve. */
-function fingerprintOf({ config, sequences, evaluation }: TrainOptions): string {
-  const { memoryBytes: _, threads: __, ...decisive } = config
-  const hash = createHash('sha256').update(JSON.stringify(decisive))
+/** Of everything that decides the curve: not of where its files are, nor of the settings of the server. */
+function fingerprintOf({ decoder, config, sequences, evaluation }: TrainOptions): string {
+  const how = z.object(hyperparameters.shape).parse(config)
+  const base = [config.base.id, statSync(decoder).size, config.warmStart !== null]
+  const hash = createHash('sha256').update(JSON.stringify([how, base]))
   for (const some of [sequences, evaluation]) if (some !== null) hash.update(some.lengths).update(some.learned)
   return hash.digest('hex')
 }

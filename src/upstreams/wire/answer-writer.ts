@@ -1,10 +1,11 @@
-import type {
-  AnswerEnd,
-  AnswerEvent,
-  AnswerPart,
-  AnswerPiece,
-  AnswerToken,
-  EndReason,
+import {
+  type AnswerEnd,
+  type AnswerEvent,
+  type AnswerPart,
+  type AnswerPiece,
+  type AnswerToken,
+  type EndReason,
+  isCutOff,
 } from '../../deployments/index.ts'
 import { AnswerReader } from '../../prompt/index.ts'
 import { brokeOff, unreadable } from './failures.ts'
@@ -99,6 +100,9 @@ interface ChoiceOptions {
   readonly mostCalls: number
 }
 
+/** Of a piece whose tokens a server does not count: few tokens are longer, and English has four characters in one. */
+const tokensOf = ({ length }: string): number => (length > 16 ? Math.ceil(length / 4) : 1)
+
 class Choice {
   end: AnswerEnd | undefined
   readonly #index: number
@@ -127,15 +131,16 @@ class Choice {
     const said = [reasoning, text, ...(calls ?? []).map((call) => call.arguments)].filter((words) => words)
     if (said.length === 0 && pieces.length === 0 && tokens.length === 0) return undefined
     const before = this.#completionTokens
-    // A server that does not count sends about a token at a time.
-    this.#completionTokens = completionTokens ?? before + (tokens.length || 1)
+    this.#completionTokens = completionTokens ?? before + (tokens.length || tokensOf(said.join('')))
     if (pieces[0]?.kind === 'reasoning' || reasoning) this.#reasoningTokens += this.#completionTokens - before
     return this.#partOf(said.join(''), tokens, pieces)
   }
 
   *finish(reason: EndReason, stop: string | null): Iterable<AnswerEvent> {
     if (this.end !== undefined) return
-    const pieces = [...(this.#reader?.finish() ?? []), ...this.#closeThought(), ...this.#closeCall()]
+    // The arguments of a call that was cut off may have been about to begin: they are not an empty object.
+    const calls = isCutOff(reason) ? [] : this.#closeCall()
+    const pieces = [...(this.#reader?.finish() ?? []), ...this.#closeThought(), ...calls]
     if (pieces.length > 0) yield this.#partOf('', [], pieces)
     // Not every server says that it ended with calls.
     const why = reason === 'stop' && this.#calls.length > 0 ? 'tool_calls' : reason

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { AnswerEvent, AnswerToken, EndReason, PromptUsage } from '../../deployments/index.ts'
 import { parseJson } from '../../json.ts'
 import { AnswerWriter } from './answer-writer.ts'
-import { brokeOff, reportedFailure, unreadable, withheld } from './failures.ts'
+import { brokeOff, reportedFailure, unreadable } from './failures.ts'
 import { tellPrompt } from './prompt-usage.ts'
 import { serverEvents } from './server-events.ts'
 import type { Variant } from './variants.ts'
@@ -146,7 +146,9 @@ function tokensOf(logprobs: NonNullable<ChoiceChunk['logprobs']>, most: number):
     return logprobs.tokens.map((token, at) => ({
       ...chanceOf({ token, logprob: 0 }),
       logprob: logprobs.token_logprobs[at] ?? null,
+      // An object has its names in an order of its own: numbers come first.
       top: Object.entries(logprobs.top_logprobs?.[at] ?? {})
+        .toSorted(([, a], [, b]) => b - a)
         .slice(0, most)
         .map(([token, logprob]) => chanceOf({ token, logprob })),
     }))
@@ -167,11 +169,10 @@ function reasonOf(reason: string): EndReason {
   switch (reason) {
     case 'length':
     case 'tool_calls':
+    case 'content_filter':
       return reason
     case 'function_call':
       return 'tool_calls'
-    case 'content_filter':
-      throw withheld()
     case 'abort':
     case 'error':
       throw brokeOff()

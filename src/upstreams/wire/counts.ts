@@ -29,7 +29,7 @@ export const countOf = (promptTokens: number, { attachments }: Pick<PreparedAsk,
 
 const cannotCount = (): OrielError =>
   new OrielError('not_implemented', "This model's server does not count tokens without an answer.", {
-    code: 'count_not_supported',
+    ...{ code: 'count_not_supported', elsewhere: true },
   })
 
 /** Asks for a count. A server without the path counts nothing; it still answers. @throws OrielError, AttemptFailed as `ask` does */

@@ -53,15 +53,6 @@ export const unreadable = (what: string): AttemptFailed =>
 export const brokeOff = (): AttemptFailed =>
   failed('upstream_broke_off', 'broke its answer off', { elsewhere: true, isFault: true })
 
-/** An answer that the upstream does not go on with, for a reason of its own. */
-export const withheld = (): AttemptFailed =>
-  new AttemptFailed(
-    new OrielError('invalid', "This model's server ended the answer because of what is in it.", {
-      code: 'content_filter',
-    }),
-    { elsewhere: false, isFault: false },
-  )
-
 const failed = (code: string, what: string, details: FailureDetails, cause?: string) =>
   new AttemptFailed(
     new OrielError('engine_failed', `This model's server ${what}.`, {
@@ -94,7 +85,7 @@ function failureWith(status: number, sentence: string | null, waitMs: number | n
         code: 'upstream_busy',
         retryAfter,
       }),
-      { elsewhere: true, isFault: false, retryAfterMs },
+      { elsewhere: true, isFault: false, retryAfterMs, isGuess: waitMs === null },
     )
   }
   const refusesUs = () =>

@@ -51,17 +51,20 @@ const openaiModel = z.object({
 /** `/v1/models`, with the fields that other servers add to OpenAI's. */
 const listed: FindsModels = async (upstream, headers, signal) => {
   const { data } = await ask(upstream, get('/v1/models'), headers, list(openaiModel), signal)
-  return data
-    .filter(({ state }) => state !== 'not_pulled' && state !== 'failed')
-    .map((model) => ({
-      ...unknown,
-      ...{ id: model.id, title: model.title ?? null, created: model.created ?? null },
-      contextTokens: model.max_model_len ?? model.context_length ?? model.context_size ?? null,
-      inputs: toldInputs(model),
-      tools: model.supports_tools ?? model.features?.includes('function-calling') ?? null,
-      thoughts: model.features?.includes('reasoning') ?? null,
-      embeds: model.model_type === 'embedding' || model.supports_chat === false,
-    }))
+  return (
+    data
+      // One whose load has failed is loaded by the next request for it, and says what is wrong with it.
+      .filter(({ state }) => state !== 'not_pulled')
+      .map((model) => ({
+        ...unknown,
+        ...{ id: model.id, title: model.title ?? null, created: model.created ?? null },
+        contextTokens: model.max_model_len ?? model.context_length ?? model.context_size ?? null,
+        inputs: toldInputs(model),
+        tools: model.supports_tools ?? model.features?.includes('function-calling') ?? null,
+        thoughts: model.features?.includes('reasoning') ?? null,
+        embeds: model.model_type === 'embedding' || model.supports_chat === false,
+      }))
+  )
 }
 
 function toldInputs(model: z.output<typeof openaiModel>): AttachmentKind[] | null {
@@ -122,7 +125,7 @@ const ofLlamaServer: FindsModels = async (upstream, headers, signal) => {
 /** Of a model that is named by the path of its file. */
 const fileName = (id: string): string | null => /[\\/]([^\\/]+)\.gguf$/.exec(id)?.[1] ?? null
 
-const ollamaTags = z.object({ models: z.array(z.object({ name: id })) })
+const ollamaTag = z.object({ name: id, digest: id.nullish().catch(null) })
 
 const ollamaShow = z.object({
   capabilities: z.array(z.string()).nullish().catch(null),
@@ -130,22 +133,46 @@ const ollamaShow = z.object({
   model_info: z.record(z.string(), z.unknown()).nullish().catch(null),
 })
 
+type OllamaTag = z.output<typeof ollamaTag>
+
+/** Models that one Ollama is asked about at the same time: it may have a hundred. */
+const ollamaAtOnce = 8
+
+/** What each Ollama has told of its models. */
+const ollamaTold = new WeakMap<Upstream, Map<string, FoundModel>>()
+
+/** The digest changes with the model, and with what is set for it. */
+const versionOf = ({ name, digest }: OllamaTag): string => `${name} ${digest}`
+
 /** Ollama tells what a model can do only by itself. */
 const ofOllama: FindsModels = async (upstream, headers, signal) => {
-  const { models } = await ask(upstream, get('/api/tags'), headers, ollamaTags, signal)
-  const found: FoundModel[] = []
-  for (const { name } of models) {
-    const shown = await askIfThere(upstream, post('/api/show', { model: name }), headers, ollamaShow, signal)
-    const can = shown?.capabilities ?? null
-    const has = (capability: string) => can?.includes(capability) ?? null
-    found.push({
-      ...{ ...unknown, id: name, contextTokens: shown === null ? null : ollamaContext(shown) },
-      inputs: can && inputsOf({ image: has('vision'), audio: has('audio'), video: false }),
-      ...{ tools: has('tools'), thoughts: has('thinking') },
-      embeds: has('embedding') === true && has('completion') === false,
-    })
+  const { models } = await ask(upstream, get('/api/tags'), headers, z.object({ models: z.array(ollamaTag) }), signal)
+  const versions = new Set(models.filter(({ digest }) => digest != null).map(versionOf))
+  const before = [...(ollamaTold.get(upstream) ?? [])].filter(([version]) => versions.has(version))
+  const told = new Map(before)
+  // What is told before the time is over is not asked again the next time.
+  ollamaTold.set(upstream, told)
+  const left = models.filter((one) => !told.has(versionOf(one))).values()
+  const askOn = async (): Promise<void> => {
+    for (const one of left) {
+      const call = post('/api/show', { model: one.name })
+      const shown = await askIfThere(upstream, call, headers, ollamaShow, signal)
+      if (shown !== null) told.set(versionOf(one), shownModel(one, shown))
+    }
   }
-  return found
+  await Promise.all(Array.from({ length: ollamaAtOnce }, askOn))
+  return models.map((one) => told.get(versionOf(one)) ?? { ...unknown, id: one.name })
+}
+
+function shownModel({ name }: OllamaTag, shown: z.output<typeof ollamaShow>): FoundModel {
+  const can = shown.capabilities ?? null
+  const has = (capability: string) => can?.includes(capability) ?? null
+  return {
+    ...{ ...unknown, id: name, contextTokens: ollamaContext(shown) },
+    inputs: can && inputsOf({ image: has('vision'), audio: has('audio'), video: false }),
+    ...{ tools: has('tools'), thoughts: has('thinking') },
+    embeds: has('embedding') === true && has('completion') === false,
+  }
 }
 
 /** What is set for the model, or else the most that it can have. */

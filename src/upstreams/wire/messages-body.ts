@@ -1,6 +1,6 @@
 import type { AttachmentPart, ChatMessage, ChatPrompt, ContentPart, Settings } from '../../deployments/index.ts'
 import { endsInAnswer } from '../../deployments/index.ts'
-import { parseJson } from '../../json.ts'
+import { mostJson, parseJson } from '../../json.ts'
 import type { PreparedFile } from '../attachments.ts'
 import { Characters } from '../body.ts'
 import { attachmentAt } from './content.ts'
@@ -84,6 +84,8 @@ function turnOf({ role, content, name, calls = [], callId }: ChatMessage, ask: P
 }
 
 function callBlock({ id, name, arguments: given }: NonNullable<ChatMessage['calls']>[number]): Fields {
+  if (given.length > mostJson.characters)
+    throw notThere('prompt', `calls whose arguments have more than ${mostJson.characters} characters`)
   const input = given.trim() === '' ? {} : parseJson(given)
   if (typeof input !== 'object' || input === null) throw notThere('prompt', 'calls whose arguments are no JSON object')
   return { type: 'tool_use', id, name, input }

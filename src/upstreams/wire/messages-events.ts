@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { AnswerEvent, EndReason, PromptUsage } from '../../deployments/index.ts'
 import { parseJson } from '../../json.ts'
 import { AnswerWriter } from './answer-writer.ts'
-import { brokeOff, reportedFailure, unreadable, withheld } from './failures.ts'
+import { brokeOff, reportedFailure, unreadable } from './failures.ts'
 import { tellPrompt } from './prompt-usage.ts'
 import { serverEvents } from './server-events.ts'
 import type { Mutable, PreparedAsk } from './wire.ts'
@@ -108,7 +108,7 @@ function reasonOf(reason: string): EndReason {
     case 'tool_use':
       return 'tool_calls'
     case 'refusal':
-      throw withheld()
+      return 'content_filter'
     case 'pause_turn':
       throw brokeOff()
     default:

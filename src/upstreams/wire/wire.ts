@@ -27,7 +27,7 @@ export interface Wire {
   events(body: AsyncIterable<Uint8Array>, ask: PreparedAsk, usage: Mutable<PromptUsage>): AsyncIterable<AnswerEvent>
   /** What an answer with another status than 200 means. It ends the answer. */
   failure(received: Received): Promise<AttemptFailed>
-  /** Counts a prompt. @throws OrielError `not_implemented` if the API cannot; AttemptFailed */
+  /** Counts a prompt. @throws OrielError `not_implemented`, with `elsewhere`, if the API cannot; AttemptFailed */
   count(ask: PreparedAsk, model: string, upstream: Upstream, signal: AbortSignal): Promise<Count>
   /** The models that the upstream has. @throws AttemptFailed; OrielError `cancelled` */
   models(upstream: Upstream, signal: AbortSignal): Promise<readonly FoundModel[]>

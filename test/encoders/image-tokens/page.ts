@@ -246,5 +246,5 @@ An image token takes as much of the context, of rate limits and of the price as 
 
 ## A thousand images
 
-The cost of 1,000 images at a price of 1 for a million tokens. Multiply by your price. If prices have a least price for an image (\`image\` in [the configuration](accounts.md#prices-and-budgets)), an image never costs less than that.
+The cost of 1,000 images at a price of 1 for a million tokens. Multiply by your price. If prices have a least price for an image (\`image\` in [the configuration](accounts.md#prices-and-budgets)), the images of a request together never cost less than that for each, except for what is cached.
 `

@@ -96,6 +96,11 @@ describe('an example', () => {
       'messages[0].weight is 0.5; 0 and 1 are allowed.',
     ],
     [
+      'a weight of the whole example',
+      { messages: [{ role: 'assistant', content: 'a' }], weight: 0.5 },
+      'weight is 0.5; examples have the weight 1. A message of the assistant may have the weight 0, and is not learned then.',
+    ],
+    [
       'no answer at the end',
       { messages: [{ role: 'user', content: 'a' }] },
       'messages[0].role is user; the last message must be of the assistant, which is learned.',

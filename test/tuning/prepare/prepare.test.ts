@@ -3,6 +3,7 @@ import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Engine, PromptPiece } from '../../../src/engine/index.ts'
 import { createLogger } from '../../../src/log.ts'
+import { noArguments } from '../../../src/prompt/index.ts'
 import { examine, openReader, type Prepared, prepare } from '../../../src/tuning/prepare/index.ts'
 import type { Sequence } from '../../../src/tuning/sequence.ts'
 import { shape, teal } from '../../support/images.ts'
@@ -205,6 +206,19 @@ describe('examples that are prepared', () => {
     )
     expect(text).toMatch(/<tool_response>\s*3\s*<\/tool_response>/)
     expect(text).toMatch(/\{Three\.<\|im_end\|>\}$/)
+  })
+
+  it('have tools as requests have them, also where a description or parameters are null or left out', async () => {
+    const messages = [user('How many cats?'), assistant('Three.')]
+    const textWith = async (described: object) => {
+      const tools = [{ type: 'function', function: { name: 'count', ...described } }]
+      const [sequence] = all(await prepare(await jobOf([{ messages, tools }])))
+      return sequence && textOf(sequence)
+    }
+    const whole = await textWith({ description: '', parameters: noArguments })
+    expect(whole).toContain('"count"')
+    expect(await textWith({ description: null, parameters: null })).toBe(whole)
+    expect(await textWith({})).toBe(whole)
   })
 
   it('say which line and which part is wrong', async () => {

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -10,6 +10,7 @@ import { train } from '../../../src/tuning/trainer/index.ts'
 import { joinedRun } from '../../../src/tuning/trainer/runs.ts'
 import { Session } from '../../../src/tuning/trainer/session.ts'
 import { openSmall } from '../../support/decoder.ts'
+import { writeGguf } from '../../support/gguf-file.ts'
 import { shortRun } from '../../support/long.ts'
 import { formulaExamples, sequencesOf } from './formula.ts'
 import { pocketDecoder, trainingConfig } from './pocket.ts'
@@ -84,11 +85,28 @@ describe('training that stops', () => {
     expect(curveOf(await linesOf())).toEqual(whole.slice(2))
   })
 
+  it('goes on with other settings of the server, and though its files are elsewhere now', async () => {
+    await linesOf({ onLine: (line, stop) => stepOf(line) === 4 && stop() })
+    const reading = { ...trainingConfig.reading, maxImages: 3, visionRuntime: 'ggml', weightCacheBytes: 7 } as const
+    const base = { ...trainingConfig.base, decoder: path.join(folder, 'moved.gguf') }
+    const lines = await linesOf({ config: { reading, base, memoryBytes: 2e9 } })
+    expect(lines.find(({ type }) => type === 'step')).toMatchObject({ step: 5 })
+  })
+
   it('begins again with another configuration', async () => {
     await linesOf({ onLine: (line, stop) => stepOf(line) === 4 && stop() })
     const lines = await linesOf({ config: { learningRate: 1e-3 } })
     expect(lines.find(({ type }) => type === 'step')).toMatchObject({ step: 1 })
   })
+})
+
+it.runIf(process.platform === 'linux')('says that the disk is full, and leaves no half of a checkpoint', async () => {
+  const checkpoint = path.join(folder, 'checkpoint')
+  mkdirSync(checkpoint)
+  symlinkSync('/dev/full', path.join(checkpoint, 'trainer.checkpoint.new'))
+  const stopped = linesOf({ onLine: (line, stop) => stepOf(line) === 2 && stop() })
+  await expect(stopped).rejects.toMatchObject({ kind: 'precondition_failed', code: 'no_space' })
+  expect(readdirSync(checkpoint)).toEqual([])
 })
 
 it.skipIf(shortRun)('the number of threads does not change the curve', async () => {
@@ -137,6 +155,29 @@ it('the adapter that it writes changes the answers of llama.cpp as it was traine
   for (const sequence of taught) loss += await servedLoss(decoder, sequence, { adapter, scale: 1 })
   decoder.close()
   expect(Math.abs(loss / (8 * taught.length) / best - 1)).toBeLessThan(0.01)
+})
+
+describe('the adapter that it writes has the names that PEFT looks for in', () => {
+  /** Without what this server reads adapters with, which knows several names of a decoder. */
+  const namesIn = (file: string): string[] => {
+    const bytes = readFileSync(file)
+    return Object.keys(JSON.parse(bytes.toString('utf8', 8, 8 + Number(bytes.readBigUInt64LE()))))
+  }
+
+  it.each([
+    ['SmolVLM and Idefics3', 'idefics3', 'base_model.model.model.text_model.layers.0.'],
+    ['other models that see', 'pixtral', 'base_model.model.model.language_model.layers.0.'],
+    ['models that do not', null, 'base_model.model.model.layers.0.'],
+  ])('%s', async (_, type, start) => {
+    const projector = type === null ? null : path.join(folder, 'mmproj.gguf')
+    if (projector !== null) writeGguf(projector, { 'clip.projector_type': { string: String(type) } }, [], 1)
+    await linesOf({ config: { epochs: 0.1, base: { ...trainingConfig.base, projector } }, evaluation: [] })
+    const names = namesIn(path.join(folder, 'output', 'adapter_model.safetensors'))
+    const matrices = ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'self_attn.o_proj']
+    matrices.push('mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj')
+    const wanted = matrices.flatMap((matrix) => ['A', 'B'].map((half) => `${start}${matrix}.lora_${half}.weight`))
+    expect(names.filter((name) => name.includes('.layers.0.'))).toEqual(wanted)
+  })
 })
 
 describe('training from another adapter', () => {

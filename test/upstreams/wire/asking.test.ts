@@ -140,6 +140,13 @@ test('a list is read though some of it has another form than expected', async ()
   expect(await wires.vllm.models(upstream, signal)).toEqual([{ ...nothingTold, id: 'a' }])
 })
 
+test('a model of another Oriel whose load has failed stays in its list: the next request loads it', async () => {
+  const data = ['loaded', 'failed', 'available', 'not_pulled'].map((state) => ({ id: state, state }))
+  const { upstream } = answering('oriel', { '/v1/models': { data } })
+  const ids = (await wires.oriel.models(upstream, signal)).map(({ id }) => id)
+  expect(ids).toEqual(['loaded', 'failed', 'available'])
+})
+
 test('a list that is none is a failure of the upstream', async () => {
   const { upstream } = answering('vllm', { '/v1/models': '<html>' })
   await expect(wires.vllm.models(upstream, signal)).rejects.toMatchObject({ isFault: true })

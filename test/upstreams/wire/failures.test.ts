@@ -75,6 +75,8 @@ test('waits as long as the upstream wants, within reason', async () => {
   })
   expect(await failing(429, {}, { 'retry-after': '86400' })).toMatchObject({ retryAfterMs: 600_000 })
   expect(await failing(429, {}, { 'retry-after': 'soon' })).toMatchObject({ retryAfterMs: 1000 })
+  expect((await failing(429, {}, { 'retry-after': '7' })).isGuess).toBe(false)
+  for (const headers of [{}, { 'retry-after': 'soon' }]) expect((await failing(429, {}, headers)).isGuess).toBe(true)
   const at = new Date(Date.now() + 30_000).toUTCString()
   expect((await failing(429, {}, { 'retry-after': at })).retryAfterMs).toBeGreaterThan(20_000)
 })

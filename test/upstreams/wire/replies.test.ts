@@ -105,6 +105,11 @@ test('reads calls that come in pieces, and gives one without arguments an empty 
   ])
 })
 
+test('gives a call that was cut off before its arguments none', async () => {
+  const { choice } = await read('vllm', callsStream.replace('"finish_reason":"tool_calls"', '"finish_reason":"length"'))
+  expect(choice).toMatchObject({ reason: 'length', calls: [{ arguments: '{"city":"Bern"}' }, { arguments: '' }] })
+})
+
 test('reads whole calls that have the same number, and says that the answer is calls', async () => {
   const { choice } = await read('ollama', ollamaCallsStream)
   expect(choice?.reason).toBe('tool_calls')
@@ -135,6 +140,17 @@ test('reads log probabilities of plain prompts', async () => {
   expect(choice?.tokens).toMatchObject([{ id: -1, logprob: -0.1, top: [{ logprob: -0.1 }, { logprob: -3 }] }])
 })
 
+test('reads the likeliest alternatives of plain prompts, also where others are numbers', async () => {
+  const top = '"top_logprobs":[{" upon":-0.1,"7":-4,"12":-5,"3":-1}]'
+  const stream = plainStream.replace(/"top_logprobs":\[\{[^}]*\}\]/, top)
+  const plain = { ask: { prompt: { kind: 'plain', parts: [] } as never }, settings: { topLogprobs: 2 } }
+  const { choice } = await read('vllm', stream, askOf(plain))
+  expect(choice?.tokens?.[0]?.top.map(({ bytes, logprob }) => [Buffer.from(bytes).toString(), logprob])).toEqual([
+    [' upon', -0.1],
+    ['3', -1],
+  ])
+})
+
 test('keeps several choices apart, each with its end in time', async () => {
   const { events, choices, tally } = await read('vllm', twoChoicesStream, askOf({ settings: { n: 2 } }))
   expect(choices.map(({ text, reason }) => [text, reason])).toEqual([
@@ -143,6 +159,13 @@ test('keeps several choices apart, each with its end in time', async () => {
   ])
   expect(events.map(({ type }) => type)).toEqual(['part', 'part', 'end', 'part', 'end', 'done'])
   expect(tally?.completionTokens).toBe(3)
+})
+
+test('counts a long piece as several tokens where the server counts none, until the end tells', async () => {
+  const long = openaiStream.replace(', 世界 🌍!', 'a'.repeat(100))
+  const { events } = await read('openai', long)
+  const counts = events.flatMap((event) => (event.type === 'part' ? [event.completionTokens] : []))
+  expect(Math.max(...counts)).toBe(26)
 })
 
 test("reads Anthropic's blocks: thoughts, text and calls", async () => {
@@ -228,12 +251,13 @@ test('an event without end does not grow for ever', async () => {
   expect(await failure('vllm', `data: ${'a'.repeat(5e6)}`)).toMatchObject({ error: { code: 'upstream_unreadable' } })
 })
 
-test('says that the upstream withheld an answer', async () => {
-  expect(await failure('openai', refusingStream)).toMatchObject({
-    text: 'I',
-    isFault: false,
-    error: { kind: 'invalid', code: 'content_filter' },
-  })
+test.each<[Api, string, string]>([
+  ['openai', refusingStream, 'I'],
+  ['anthropic', anthropicStop.replace('"stop_reason":"stop_sequence"', '"stop_reason":"refusal"'), 'One'],
+])('says that the upstream withheld the rest of an answer: %s', async (api, stream, text) => {
+  const { choice, tally } = await read(api, stream)
+  expect(choice).toMatchObject({ text, reason: 'content_filter' })
+  expect(tally?.completionTokens).toBeGreaterThan(0)
 })
 
 test.each<[Api, string, object]>([

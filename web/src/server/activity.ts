@@ -1,6 +1,5 @@
-import { signal } from '@preact/signals'
 import { pause } from '../pause.ts'
-import { events, ServerError } from './client.ts'
+import { apiKey, events, perKey, ServerError } from './client.ts'
 
 export interface Running {
   readonly id: string
@@ -98,21 +97,24 @@ export interface Snapshot {
 }
 
 /** What the server said last; undefined until it has. */
-export const snapshot = signal<Snapshot | undefined>(undefined)
+export const snapshot = perKey<Snapshot | undefined>(undefined)
 /** The newest first. */
-export const finished = signal<readonly Finished[]>([])
-export const activityError = signal<ServerError | undefined>(undefined)
+export const finished = perKey<readonly Finished[]>([])
+export const activityError = perKey<ServerError | undefined>(undefined)
 /** Whether the figures are those of this second. */
-export const isLive = signal(false)
+export const isLive = perKey(false)
 
 /** Requests that the page keeps. */
 const most = 300
 
-/** Follows what the server does until the signal aborts, also over its restarts. */
+/** Follows what the server does until the signal aborts or the key is changed, also over restarts of the server. */
 export async function followActivity(over: AbortSignal): Promise<void> {
-  while (!over.aborted) {
+  const key = apiKey.value
+  const isOver = (): boolean => over.aborted || apiKey.value !== key
+  while (!isOver()) {
     try {
       for await (const now of events<Snapshot>('/admin/activity/live', { signal: over })) {
+        if (isOver()) return
         // The first has all; the others those that are new.
         const before = isLive.value ? finished.value : []
         finished.value = [...now.finished, ...before].slice(0, most)
@@ -121,7 +123,7 @@ export async function followActivity(over: AbortSignal): Promise<void> {
         activityError.value = undefined
       }
     } catch (error) {
-      if (over.aborted) return
+      if (isOver()) return
       activityError.value = error instanceof ServerError ? error : new ServerError('The server cannot be reached.', 0)
     }
     isLive.value = false

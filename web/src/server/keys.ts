@@ -1,5 +1,5 @@
-import { signal } from '@preact/signals'
-import { apiKey, get, ServerError } from './client.ts'
+import { apiKey, get, perKey, readInto, ServerError } from './client.ts'
+import { usageOfMonth } from './usage.ts'
 
 export const scopes = {
   inference: 'Ask models',
@@ -49,29 +49,29 @@ interface Page<Entry> {
 }
 
 /** What the server said last; undefined until it has. */
-export const keys = signal<readonly Key[] | undefined>(undefined)
-export const accounts = signal<readonly Account[]>([])
+export const keys = perKey<readonly Key[] | undefined>(undefined)
+export const accounts = perKey<readonly Account[]>([])
 /** What each key has cost this month, by its id. */
-export const spent = signal<ReadonlyMap<string, number>>(new Map())
+export const spent = perKey<ReadonlyMap<string, number>>(new Map())
 /** Whether the server has no key yet. */
-export const hasNoKeys = signal(false)
-export const keysError = signal<ServerError | undefined>(undefined)
+export const hasNoKeys = perKey(false)
+export const keysError = perKey<ServerError | undefined>(undefined)
 
-export async function readKeys(): Promise<void> {
-  try {
-    spent.value = await costsOfMonth()
-    const found = apiKey.value === '' ? undefined : await everyKey()
-    hasNoKeys.value = found === undefined
-    keysError.value = undefined
-    if (found === undefined) return
-    accounts.value = await all<Account>('/admin/accounts')
-    keys.value = found
-  } catch (error) {
-    if (!(error instanceof ServerError)) throw error
-    keysError.value = error
-    hasNoKeys.value = false
-  }
-}
+export const readKeys = (): Promise<void> =>
+  readInto(
+    keysError,
+    async () => {
+      const costs = await costsOfMonth()
+      const found = apiKey.value === '' ? undefined : await everyKey()
+      return { costs, found, owners: found === undefined ? [] : await all<Account>('/admin/accounts') }
+    },
+    ({ costs, found, owners }) => {
+      spent.value = costs
+      hasNoKeys.value = found === undefined
+      accounts.value = owners
+      keys.value = found
+    },
+  )
 
 /**
  * undefined: who may read the costs and not the keys is on a server without keys, which lists and makes none over HTTP. That is
@@ -94,10 +94,9 @@ async function all<Entry>(path: string): Promise<Entry[]> {
   return found
 }
 
-/** Since the first of this month (UTC), which is what the server begins with. */
 async function costsOfMonth(): Promise<ReadonlyMap<string, number>> {
-  const { data } = await get<{ data: readonly { key: string | null; cost: number }[] }>('/admin/usage?group_by=key')
-  return new Map(data.flatMap(({ key, cost }) => (key === null ? [] : [[key, cost] as const])))
+  const sums = await usageOfMonth('key')
+  return new Map(sums.flatMap(({ key, cost }) => (key === null ? [] : [[key, cost] as const])))
 }
 
 /** Each throws ServerError if the server refuses. */

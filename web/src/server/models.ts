@@ -1,6 +1,5 @@
-import { signal } from '@preact/signals'
 import { pause } from '../pause.ts'
-import { events, get, ServerError } from './client.ts'
+import { apiKey, events, get, perKey, readInto, type ServerError } from './client.ts'
 
 /** A model of this machine or of the catalogue. null: not known. */
 export interface Model {
@@ -9,6 +8,8 @@ export interface Model {
   readonly title: string
   readonly description: string
   readonly state: 'not_pulled' | 'available' | 'loading' | 'loaded' | 'failed'
+  /** Of Hugging Face, from which it can be downloaded. null: Oriel knows none. */
+  readonly repo: string | null
   /** The share that is loaded, 0 to 1. */
   readonly progress: number | null
   readonly error: string | null
@@ -66,20 +67,19 @@ export interface TokensOfImage {
 }
 
 /** What the server has, as it said last; undefined until it has answered. */
-export const listing = signal<Listing | undefined>(undefined)
-export const pulls = signal<readonly Pull[]>([])
+export const listing = perKey<Listing | undefined>(undefined)
+export const pulls = perKey<readonly Pull[]>([])
 /** Why the list cannot be read; undefined: it can. */
-export const listingError = signal<ServerError | undefined>(undefined)
+export const listingError = perKey<ServerError | undefined>(undefined)
 
-export async function readListing(): Promise<void> {
-  try {
-    listing.value = await get<Listing>('/admin/models')
-    listingError.value = undefined
-  } catch (error) {
-    if (!(error instanceof ServerError)) throw error
-    listingError.value = error
-  }
-}
+export const readListing = (): Promise<void> =>
+  readInto(
+    listingError,
+    () => get<Listing>('/admin/models'),
+    (told) => {
+      listing.value = told
+    },
+  )
 
 /** How often the list is read while something in it changes, and otherwise, in ms. */
 const [busy, calm] = [1000, 10_000]
@@ -98,9 +98,11 @@ export async function follow(over: AbortSignal): Promise<void> {
 }
 
 async function followPulls(over: AbortSignal): Promise<void> {
+  const key = apiKey.value
   while (!over.aborted && !listingError.value?.wantsKey) {
     try {
       for await (const { pulls: now } of events<{ pulls: readonly Pull[] }>('/admin/pulls/live', { signal: over })) {
+        if (apiKey.value !== key) return
         const ended = now.some(({ id, state }) => state !== 'running' && wasRunning(id))
         pulls.value = now
         if (ended) await readListing()

@@ -1,6 +1,5 @@
-import { signal } from '@preact/signals'
 import { pause } from '../pause.ts'
-import { fetchWithKey, get, ServerError, send } from './client.ts'
+import { fetchWithKey, get, perKey, readInto, ServerError, send } from './client.ts'
 
 /** A dataset of an account. */
 export interface Dataset {
@@ -76,9 +75,14 @@ export interface Curve {
 }
 
 /** What the server said last; undefined until it has. The newest first. */
-export const datasets = signal<readonly Dataset[] | undefined>(undefined)
-export const jobs = signal<readonly Job[] | undefined>(undefined)
-export const tuningError = signal<ServerError | undefined>(undefined)
+export const datasets = perKey<readonly Dataset[] | undefined>(undefined)
+export const jobs = perKey<readonly Job[] | undefined>(undefined)
+export const tuningError = perKey<ServerError | undefined>(undefined)
+
+/** How many there are of both: of many, the newest are read. */
+export const totals = perKey({ datasets: 0, jobs: 0 })
+/** Why the server lets nobody with this key begin or change a job, in its words. Empty: it has not refused. */
+export const jobsRefusal = perKey('')
 
 /** What is behind the account: `accounts/local/datasets/parts` -> `parts`. */
 export const shortOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1)
@@ -98,23 +102,25 @@ export const isDone = ({ state }: Job): boolean => ['JOB_STATE_COMPLETED', 'JOB_
 /** Entries that the page shows of each list. */
 const most = 200
 
-export async function readTuning(): Promise<void> {
-  try {
-    // One after the other: who has no key is refused once.
-    const sets = await get<{ datasets: readonly Dataset[] }>(
-      `/v1/accounts/-/datasets?pageSize=${most}&orderBy=createTime%20desc`,
-    )
-    const all = await get<{ supervisedFineTuningJobs: readonly Job[] }>(
-      `/v1/accounts/-/supervisedFineTuningJobs?pageSize=${most}`,
-    )
-    datasets.value = sets.datasets
-    jobs.value = all.supervisedFineTuningJobs
-    tuningError.value = undefined
-  } catch (error) {
-    if (!(error instanceof ServerError)) throw error
-    tuningError.value = error
-  }
-}
+export const readTuning = (): Promise<void> =>
+  readInto(
+    tuningError,
+    async () => {
+      // One after the other: who has no key is refused once.
+      const sets = await get<{ datasets: readonly Dataset[]; totalSize: number }>(
+        `/v1/accounts/-/datasets?pageSize=${most}&orderBy=createTime%20desc`,
+      )
+      const all = await get<{ supervisedFineTuningJobs: readonly Job[]; totalSize: number }>(
+        `/v1/accounts/-/supervisedFineTuningJobs?pageSize=${most}`,
+      )
+      return { sets, all }
+    },
+    ({ sets, all }) => {
+      datasets.value = sets.datasets
+      jobs.value = all.supervisedFineTuningJobs
+      totals.value = { datasets: sets.totalSize, jobs: all.totalSize }
+    },
+  )
 
 /** How often the lists are read while something in them changes, and otherwise, in ms. */
 const [busy, calm] = [1000, 10_000]
@@ -154,15 +160,26 @@ export async function curveOf({ metricsFileSignedUrl }: Job): Promise<Curve> {
 
 type Verb = 'cancel' | 'pause' | 'resume'
 
+/** Jobs are for whoever administers the server: who may not is told once. */
+const administered: typeof get = async (path, options) => {
+  try {
+    return await get(path, options)
+  } catch (error) {
+    if (error instanceof ServerError && error.status === 403) jobsRefusal.value = error.message
+    throw error
+  }
+}
+
 /** Each throws ServerError if the server refuses. */
 export const tuningActions = {
   create: ({ dataset, ...job }: NewJob) =>
-    get<Job>(`/v1/accounts/${accountOf(dataset)}/supervisedFineTuningJobs`, {
+    administered<Job>(`/v1/accounts/${accountOf(dataset)}/supervisedFineTuningJobs`, {
       method: 'POST',
       body: { dataset, ...job },
     }),
-  change: ({ name }: Job, verb: Verb) => get<Job>(`/v1/${name}:${verb}`, { method: 'POST', body: {} }),
-  remove: ({ name }: Job | Dataset) => get(`/v1/${name}`, { method: 'DELETE' }),
+  change: ({ name }: Job, verb: Verb) => administered<Job>(`/v1/${name}:${verb}`, { method: 'POST', body: {} }),
+  removeJob: ({ name }: Job) => administered(`/v1/${name}`, { method: 'DELETE' }),
+  removeDataset: ({ name }: Dataset) => get(`/v1/${name}`, { method: 'DELETE' }),
   /** The URLs of a dataset's file, or of those of an adapter, by their names. */
   filesOf: async (name: string): Promise<readonly { readonly name: string; readonly url: string }[]> => {
     const { filenameToSignedUrls } = await get<{ filenameToSignedUrls: Record<string, string> }>(
@@ -173,6 +190,12 @@ export const tuningActions = {
       return { name, url: pathname + search }
     })
   },
+}
+
+/** The accounts that the key may see, by their names. @throws ServerError */
+export async function visibleAccounts(): Promise<readonly string[]> {
+  const { accounts } = await get<{ accounts: readonly { name: string }[] }>(`/v1/accounts?pageSize=${most}`)
+  return accounts.map(({ name }) => shortOf(name))
 }
 
 /** Makes a dataset of a file, whose lines the server checks. @throws ServerError if it refuses, or if lines cannot be used */
@@ -188,8 +211,8 @@ export async function sendDataset(account: string, id: string, file: File): Prom
   const form = new FormData()
   form.append('file', file)
   const response = await fetchWithKey(`${all}/${encodeURIComponent(id)}:upload`, { method: 'POST', body: form }).catch(
-    () => {
-      throw new ServerError('The server cannot be reached.', 0)
+    (error: unknown) => {
+      throw error instanceof ServerError ? error : new ServerError('The server cannot be reached.', 0)
     },
   )
   if (response.ok) return

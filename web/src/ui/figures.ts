@@ -18,9 +18,11 @@ export function bytes(value: number): string {
 
 /** `38 ms`, `1.2 s`, `2 min 5 s`. @param ms */
 export function duration(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`
-  return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`
+  if (Math.round(ms) < 1000) return `${Math.round(ms)} ms`
+  // What is rounded to 60 s is a minute.
+  if (Math.round(ms / 100) < 600) return `${(ms / 1000).toFixed(1)} s`
+  const seconds = Math.round(ms / 1000)
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
 }
 
 /** `1:05`, `1:02:03`. */
@@ -31,7 +33,11 @@ export function clock(seconds: number): string {
   return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`
 }
 
-const money = new Intl.NumberFormat('en', { maximumSignificantDigits: 4 })
+/** Small amounts have four digits, and large ones all of theirs. */
+const money = new Intl.NumberFormat('en', {
+  ...{ maximumSignificantDigits: 4, maximumFractionDigits: 2 },
+  roundingPriority: 'morePrecision',
+})
 
 /** An amount of the currency of the prices, which has no name. */
 export const amount = (value: number): string => money.format(value)

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals'
 import { useId } from 'preact/hooks'
-import { apiKey, keyWanted, type ServerError } from '../server/client.ts'
+import { apiKey, keyProblem, keyWanted, type ServerError } from '../server/client.ts'
 import { announce } from './announce.tsx'
 
 /** Why the server does not show a page, and what to do about it. */
@@ -26,12 +26,18 @@ export function Refused({ error, again }: { error: ServerError; again: () => voi
 export function KeyField({ again }: { again: () => void }) {
   const id = useId()
   const text = useSignal('')
+  const problem = useSignal('')
   const save = (event: Event): void => {
     event.preventDefault()
-    apiKey.value = text.value.trim()
+    const key = text.value.trim()
+    // Nothing is no key: the one that there is stays.
+    if (key === '') return
+    problem.value = keyProblem(key)
+    if (problem.value !== '') return
+    apiKey.value = key
     text.value = ''
     keyWanted.value = false
-    announce(apiKey.value === '' ? 'This browser has no key now.' : 'This browser keeps the key.')
+    announce('This browser keeps the key.')
     again()
   }
   return (
@@ -41,7 +47,9 @@ export function KeyField({ again }: { again: () => void }) {
         id={id}
         class="input"
         type="password"
+        required
         autocomplete="off"
+        {...(problem.value === '' ? {} : { 'aria-invalid': true, 'aria-describedby': `${id}-problem` })}
         placeholder={apiKey.value === '' ? '' : `${apiKey.value.slice(0, 10)}… is used`}
         value={text.value}
         onInput={(event) => {
@@ -51,6 +59,11 @@ export function KeyField({ again }: { again: () => void }) {
       <button type="submit" class="button primary">
         Use this key
       </button>
+      {problem.value !== '' && (
+        <span id={`${id}-problem`} class="wrong small" role="alert">
+          {problem.value}
+        </span>
+      )}
     </form>
   )
 }

@@ -55,7 +55,7 @@ function uniqueRule(
   context: SchemaContext,
 ): string | undefined {
   const node = flatAt(items ?? true, path, context)
-  const texts = [...new Set(node === undefined ? [] : valuesOf(node))]
+  const texts = [...new Set(node === undefined ? [] : valuesOf(node, context))]
   const up = Math.min(maxItems, texts.length)
   if (texts.length === 0 || minItems > texts.length || texts.length * (up + 1) > mostUnique) return undefined
   const name = `${context.name}-unique-${context.rules.size}`

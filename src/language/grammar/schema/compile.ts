@@ -47,7 +47,9 @@ function compile(schema: unknown, path: Path, context: SchemaContext): string | 
   const write = () => flatRule(flat(node, path, context), path, context)
   const isShared =
     $ref !== undefined || node.allOf?.some((part) => typeof part === 'object' && part !== null && '$ref' in part)
-  return isShared ? context.once(JSON.stringify(node), path, write) : write()
+  if (!isShared) return write()
+  context.spendOn(node)
+  return context.once(JSON.stringify(node), path, write)
 }
 
 /** The rule of a schema whose references and `allOf` are merged into it. */
@@ -58,7 +60,7 @@ function flatRule(node: Node | undefined, path: Path, context: SchemaContext): s
   if (except === 'all') return undefined
   // Parts of the schema have types that exclude each other.
   if (node.type?.length === 0) return undefined
-  if (node.enum !== undefined) return enumRule(node)
+  if (node.enum !== undefined) return enumRule(node, context)
   if (node.anyOf !== undefined || node.oneOf !== undefined) return optionsRule(node, path, context)
   const keywords = Object.keys(node).flatMap((key) => implied[key] ?? [])
   const types = node.type ?? (keywords.length > 0 ? [...new Set(keywords)] : except.types.length > 0 ? every : [])

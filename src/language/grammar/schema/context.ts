@@ -1,4 +1,4 @@
-import { type Node, type Path, readNode, refused, sizeOf } from './node.ts'
+import { type Node, type Path, partsOf, readNode, refused, sizeOf, sizeOfOne } from './node.ts'
 
 /** What the schemas of one grammar may take together, since a grammar is written while every answer waits. */
 export interface Budget {
@@ -133,6 +133,7 @@ export class SchemaContext {
   /** Notes a keyword that cannot be held to. @throws OrielError `invalid` if the schema is strict */
   ignore(path: Path): void {
     if (this.#strict) throw refused(path.slice(0, -1), `has ${String(path.at(-1))}, which cannot be enforced`)
+    this.spendOn(path)
     this.#ignored.set(JSON.stringify(path), path)
   }
 
@@ -140,6 +141,11 @@ export class SchemaContext {
   spend(nodes: number): void {
     this.#budget.nodes -= nodes
     if (this.#budget.nodes < 0) throw refused([], 'is too large: it has too many parts')
+  }
+
+  /** Spends what it takes to write a value as JSON, and before that: it may be most of the schema, and written for each reference. */
+  spendOn(value: unknown): void {
+    for (const part of partsOf(value)) this.spend(sizeOfOne(part) / 50)
   }
 }
 

@@ -123,13 +123,22 @@ function inBoth(a: Record<string, unknown>, b: Record<string, unknown>): Record<
 /** Values that are compared before two are taken for different: two schemas that are the same may then apply both. */
 const mostCompared = 200
 
+/** Names of the objects that were compared. One may have thousands, and is compared with as many others. */
+const known = new WeakMap<object, readonly string[]>()
+
+function namesOf(value: object): readonly string[] {
+  const names = known.get(value) ?? Object.keys(value)
+  known.set(value, names)
+  return names
+}
+
 /** Whether two JSON values are the same, as far as that is known soon. */
 export function sameJson(first: unknown, second: unknown): boolean {
   let left = mostCompared
   const isSame = (a: unknown, b: unknown): boolean => {
     if (Object.is(a, b)) return true
     if (left-- <= 0 || typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
-    const [names, others] = [Object.keys(a), Object.keys(b)]
+    const [names, others] = [namesOf(a), namesOf(b)]
     return (
       names.length === others.length &&
       names.length <= left &&

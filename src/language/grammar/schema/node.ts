@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { untilWrong } from '../../../allowed.ts'
 import { OrielError } from '../../../errors.ts'
 
 /** Keywords, property names and indexes from the schema's root. */
@@ -96,7 +97,7 @@ export function readNode(schema: unknown, path: Path): Node | boolean {
     if (keyword === undefined || value === undefined) continue
     if (Array.isArray(value) && value.length > mostValues)
       throw refused([...path, key], `has more than ${mostValues} values`)
-    const read = keyword.safeParse(value)
+    const read = keyword.safeParse(value, untilWrong)
     if (!read.success) {
       const [issue] = read.error.issues
       throw refused([...path, key, ...(issue?.path ?? []).map(String)], `is not valid: ${issue?.message ?? ''}`)
@@ -118,6 +119,7 @@ function modern({
   ...same
 }: Parsed): Node {
   const made: Node = same
+  if (same.required !== undefined) made.required = [...new Set(same.required)]
   if (type !== undefined) made.type = [...new Set([type, nullable ? 'null' : []].flat() as TypeName[])]
   if (only !== undefined) {
     const text = JSON.stringify(only)
@@ -167,12 +169,33 @@ export const every: readonly TypeName[] = ['null', 'boolean', 'number', 'string'
 export const mostName = 500
 export const isShort = (name: string): boolean => name.length <= mostName
 
-/** Names, values and subschemas directly in a schema. */
-export const sizeOf = (node: Node): number =>
-  Object.values(node).reduce<number>(
-    (sum, value) => sum + (typeof value === 'object' && value !== null ? Object.keys(value).length : 1),
-    0,
-  )
+/** Characters of a text that take as long as a value. */
+const charactersOfOne = 100
+
+/** The size of a name or a value: that of an array or object is without what is in it. */
+export const sizeOfOne = (value: unknown): number =>
+  1 + (typeof value === 'string' ? Math.floor(value.length / charactersOfOne) : 0)
+
+/** Names, values and subschemas directly in a schema, and all that is in its values. */
+export function sizeOf({ enum: values = [], required = [], ...others }: Node): number {
+  let size = 0
+  for (const value of Object.values(others))
+    size += typeof value === 'object' && value !== null ? Object.keys(value).length : sizeOfOne(value)
+  for (const value of [...values, ...required]) for (const part of partsOf(value)) size += sizeOfOne(part)
+  return size
+}
+
+/** A JSON value, and every name and value in it. */
+export function* partsOf(value: unknown): Generator<unknown, void, void> {
+  const left = [value]
+  while (left.length > 0) {
+    const one = left.pop()
+    yield one
+    if (Array.isArray(one)) for (const inside of one) left.push(inside)
+    else if (typeof one === 'object' && one !== null)
+      for (const name of Object.keys(one)) left.push(name, (one as Readonly<Record<string, unknown>>)[name])
+  }
+}
 
 /** The error of a schema that cannot be used. @param reason a predicate: `has no values` */
 export const refused = (path: Path, reason: string): OrielError =>

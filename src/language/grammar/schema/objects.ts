@@ -15,7 +15,7 @@ export function objectRule(node: Node, path: Path, context: SchemaContext): stri
   const { minProperties = 0, maxProperties = Infinity } = node
   const patterns = Object.entries(patternProperties)
   const listed = Object.keys(properties)
-  const unlisted = [...new Set(required)].filter((name) => !Object.hasOwn(properties, name))
+  const unlisted = required.filter((name) => !Object.hasOwn(properties, name))
   const isClosed = listed.length > 0 || required.length > 0 || patterns.length > 0
   const open = additionalProperties ?? !isClosed
   const names = namesRule(propertyNames, listed.length + unlisted.length > 0, path, context)
@@ -29,7 +29,7 @@ export function objectRule(node: Node, path: Path, context: SchemaContext): stri
   const isFree = names === undefined && patterns.length === 0 && minProperties === 0 && maxProperties === Infinity
   if (!isClosed && open === true && isFree) return 'object'
   if (unlisted.length > 0 && open === false && patterns.length === 0)
-    throw refused(path, `requires ${JSON.stringify(unlisted[0])}, which is not one of its properties`)
+    throw refused(path, `requires ${JSON.stringify(unlisted[0]?.slice(0, 100))}, which is not one of its properties`)
   const members = membersOf([...listed, ...unlisted], node, open, path, context)
   const others = othersRule([...listed, ...unlisted], patterns, open, names, path, context)
   if (members.length === 0 && others !== '') {

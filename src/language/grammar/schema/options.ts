@@ -55,7 +55,7 @@ export function excluded(
 /** Whether a value can match only one of some schemas. */
 function areDistinct(options: readonly unknown[], path: Path, context: SchemaContext): boolean {
   if (options.length > mostOptions) return false
-  const traits = options.map((option) => traitsOf(flatAt(option, path, context) ?? {}))
+  const traits = options.map((option) => traitsOf(flatAt(option, path, context) ?? {}, context))
   const compared = traits.flatMap(({ values, required }) => [values?.size ?? 1, ...sizesOf(required)])
   return (
     options.length * compared.reduce((sum, size) => sum + size, 0) <= mostComparisons &&
@@ -74,11 +74,11 @@ interface Traits {
 
 const sizesOf = (required: Traits['required']): number[] => [...required.values()].map((values) => values?.size ?? 1)
 
-const traitsOf = ({ type, enum: values, required = [], properties = {} }: Node): Traits => ({
+const traitsOf = ({ type, enum: values, required = [], properties = {} }: Node, context: SchemaContext): Traits => ({
   types: type ?? (values === undefined ? every : [...new Set(values.flatMap(typesOf))]),
-  values: values === undefined ? undefined : new Set(values.map((value) => JSON.stringify(value))),
+  values: values === undefined ? undefined : textsOf(values, context),
   required: new Map(
-    required.map((name) => [name, constants(Object.hasOwn(properties, name) ? properties[name] : undefined)]),
+    required.map((name) => [name, constants(Object.hasOwn(properties, name) ? properties[name] : undefined, context)]),
   ),
 })
 
@@ -97,10 +97,13 @@ const haveNone = (some: ReadonlySet<string> | undefined, others: ReadonlySet<str
   some !== undefined && others !== undefined && ![...some].some((value) => others.has(value))
 
 /** The values that a schema allows, as JSON, if it lists them. */
-function constants(schema: unknown): Set<string> | undefined {
+function constants(schema: unknown, context: SchemaContext): Set<string> | undefined {
   if (typeof schema !== 'object' || schema === null) return undefined
   const values = 'const' in schema ? [schema.const] : 'enum' in schema && Array.isArray(schema.enum) ? schema.enum : []
-  return values.length === 0 || values.length > mostTags
-    ? undefined
-    : new Set(values.map((value) => JSON.stringify(value)))
+  return values.length === 0 || values.length > mostTags ? undefined : textsOf(values, context)
+}
+
+function textsOf(values: readonly unknown[], context: SchemaContext): Set<string> {
+  context.spendOn(values)
+  return new Set(values.map((value) => JSON.stringify(value)))
 }

@@ -1,12 +1,15 @@
 import { literal } from '../rules.ts'
+import type { SchemaContext } from './context.ts'
 import type { Node, TypeName } from './node.ts'
 
 /** Values of an enum that the other keywords allow, as far as that takes no search, as JSON. */
-export const valuesOf = (node: Node): string[] =>
-  (node.enum ?? []).filter((value) => fits(value, node)).map((value) => JSON.stringify(value))
+export function valuesOf(node: Node, context: SchemaContext): string[] {
+  context.spendOn(node.enum)
+  return (node.enum ?? []).filter((value) => fits(value, node)).map((value) => JSON.stringify(value))
+}
 
-export function enumRule(node: Node): string | undefined {
-  const values = valuesOf(node)
+export function enumRule(node: Node, context: SchemaContext): string | undefined {
+  const values = valuesOf(node, context)
   return values.length === 0 ? undefined : `(${values.map(literal).join(' | ')}) ws`
 }
 
@@ -24,5 +27,7 @@ function fits(
 ): boolean {
   if (type !== undefined && !typesOf(value).some((one) => type.includes(one))) return false
   if (typeof value === 'number') return minimum <= value && value <= maximum
-  return typeof value !== 'string' || (minLength <= [...value].length && [...value].length <= maxLength)
+  if (typeof value !== 'string') return true
+  const { length } = [...value]
+  return minLength <= length && length <= maxLength
 }

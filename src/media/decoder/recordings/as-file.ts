@@ -65,19 +65,19 @@ const tooLarge = ({ kind, format }: FileHeader, bytes: number, { mostBytes }: Wa
   new OrielError(
     'too_large',
     `The ${kind} is too large for the server that has the model: ${bytes} bytes of ${format}; at most ${mostBytes} are allowed.`,
-    { code: `${kind}_too_large` },
+    { code: `${kind}_too_large`, elsewhere: true },
   )
 
 const onlyWhole = (): OrielError =>
   new OrielError(
     'invalid',
     'The server that has the model reads videos only as a whole: it takes no clip and no choice of frames. Send the part of the video that is meant.',
-    { code: 'selection_not_supported' },
+    { code: 'selection_not_supported', elsewhere: true },
   )
 
 const unreadable = (format: string, { formats }: WantedFile): OrielError =>
   new OrielError(
     'unsupported_media',
     `The server that has the model does not read videos as ${format === 'frames' ? 'a list of images' : format}. It reads ${formats.join(', ')}.`,
-    { code: 'unsupported_video' },
+    { code: 'unsupported_video', elsewhere: true },
   )

@@ -304,7 +304,8 @@ async function* run(name: string, args: readonly string[], file: NamelessFile): 
     if (tooLarge) throw needsMemory(file.kind, memoryBytes)
   } finally {
     clearInterval(watch)
-    child.kill('SIGKILL')
+    // One that was not started has no id yet: the signal would go to the process group of this one.
+    if (child.pid !== undefined) child.kill('SIGKILL')
   }
 }
 

@@ -111,6 +111,8 @@ function openAudio(recording: Recording, wanted: WantedAudio, format: RecordingF
   if (!recording.hears) throw nothingIn('audio', format, 'audio')
   const { start, end } = spanOf(recording, wanted)
   const samples = Math.round((end - start) * soundRate)
+  if (samples < 1)
+    throw wanted.clip.start > 0 || wanted.clip.end !== null ? tooShort(start, end) : new Error('no samples')
   return {
     header: { kind: 'audio', format, bytes, seconds: end - start, source: null, sizes: [], samples },
     async *parts() {
@@ -152,6 +154,13 @@ function spanOf({ seconds }: Recording, { kind, clip }: WantedVideo | WantedAudi
     { code: 'invalid_clip' },
   )
 }
+
+const tooShort = (start: number, end: number): OrielError =>
+  new OrielError(
+    'invalid',
+    `The clip of the audio is shorter than a sample: it begins at ${start} s and ends at ${end} s.`,
+    { code: 'invalid_clip' },
+  )
 
 const nothingDecodes = (kind: AttachmentKind, format: RecordingFormat): OrielError =>
   new OrielError(

@@ -4,7 +4,8 @@
  * @returns at least one, in ascending order
  */
 export function evenTimes(start: number, seconds: number, perSecond: number, most: number): number[] {
-  const step = Math.max(1 / perSecond, seconds / most)
+  // Not infinite, however few are wanted: no time would be a number then.
+  const step = Math.min(Number.MAX_VALUE, Math.max(1 / perSecond, seconds / most))
   // A length such as 9.999 s, or a rounding error, makes no further frame.
   const count = Math.min(most, Math.max(1, Math.ceil(seconds / step - 0.05)))
   return Array.from({ length: count }, (_, index) => start + index * step)

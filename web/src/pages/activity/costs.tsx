@@ -2,28 +2,14 @@ import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { saveAs } from '../../save-as.ts'
 import { finished } from '../../server/activity.ts'
-import { get, send } from '../../server/client.ts'
+import { send } from '../../server/client.ts'
+import { type Sum, type UsageGroup, usageOfMonth } from '../../server/usage.ts'
 import { Failure } from '../../ui/failure.tsx'
 import { amount, count } from '../../ui/figures.ts'
 import { Icon } from '../../ui/icon.tsx'
 import { type Column, Table } from '../../ui/table.tsx'
 
-interface Sum {
-  readonly account: string | null
-  readonly key: string | null
-  readonly model: string | null
-  readonly requests: number
-  readonly prompt_tokens: number
-  readonly image_tokens: number
-  readonly video_tokens: number
-  readonly audio_tokens: number
-  readonly cached_tokens: number
-  readonly completion_tokens: number
-  readonly cost: number
-}
-
-const groups = { model: 'Model', account: 'Account', key: 'Key' } as const
-type Group = keyof typeof groups
+const groups: Readonly<Record<UsageGroup, string>> = { model: 'Model', account: 'Account', key: 'Key' }
 
 /** Of a group, whose names stand before them. */
 const figures: readonly Column<Sum>[] = [
@@ -36,7 +22,7 @@ const figures: readonly Column<Sum>[] = [
   { name: 'Cost', kind: 'number', cell: (sum) => amount(sum.cost) },
 ]
 
-const columnsOf = (group: Group): readonly Column<Sum>[] => [
+const columnsOf = (group: UsageGroup): readonly Column<Sum>[] => [
   {
     ...{ name: groups[group], kind: 'whole', isPlain: true },
     cell: (sum) => sum[group] ?? <span class="dim">without a key</span>,
@@ -49,8 +35,8 @@ const often = 5000
 
 /** What the ledger has of this month: usage and costs. */
 export function Costs() {
-  const by = useSignal<Group>('model')
-  const known = useSignal<{ group: Group; sums: readonly Sum[] } | undefined>(undefined)
+  const by = useSignal<UsageGroup>('model')
+  const known = useSignal<{ group: UsageGroup; sums: readonly Sum[] } | undefined>(undefined)
   const failure = useSignal('')
   const attempt = async (work: () => Promise<void>): Promise<void> => {
     try {
@@ -60,10 +46,10 @@ export function Costs() {
       failure.value = error instanceof Error ? error.message : String(error)
     }
   }
-  const read = (group: Group): Promise<void> =>
+  const read = (group: UsageGroup): Promise<void> =>
     attempt(async () => {
-      const { data } = await get<{ data: readonly Sum[] }>(`/admin/usage?group_by=${group}`)
-      if (group === by.value) known.value = { group, sums: data }
+      const sums = await usageOfMonth(group)
+      if (group === by.value) known.value = { group, sums }
     })
   useEffect(() => {
     void read(by.value)
@@ -92,10 +78,10 @@ export function Costs() {
             id="costs-by"
             class="input"
             onChange={(event) => {
-              by.value = event.currentTarget.value as Group
+              by.value = event.currentTarget.value as UsageGroup
             }}
           >
-            {(Object.keys(groups) as Group[]).map((group) => (
+            {(Object.keys(groups) as UsageGroup[]).map((group) => (
               <option key={group} value={group} selected={by.value === group}>
                 by {groups[group].toLowerCase()}
               </option>

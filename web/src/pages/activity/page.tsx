@@ -10,6 +10,7 @@ import {
   type Tokens,
   type Window,
 } from '../../server/activity.ts'
+import { apiKey } from '../../server/client.ts'
 import { count, duration } from '../../ui/figures.ts'
 import { Refused } from '../../ui/refused.tsx'
 import { Chart } from './chart.tsx'
@@ -27,7 +28,7 @@ export default function Page() {
       over.abort()
       isLive.value = false
     }
-  }, [attempt.value])
+  }, [attempt.value, apiKey.value])
   const error = activityError.value
   return (
     <div class="page activity">

@@ -1,19 +1,20 @@
 import './style/index.css'
 import { useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
-import { keyWanted, ServerError } from '../../server/client.ts'
+import { apiKey, keyWanted, ServerError } from '../../server/client.ts'
 import { Dialog } from '../../ui/dialog.tsx'
 import { useDroppedFiles } from '../../ui/drop.ts'
 import { Icon } from '../../ui/icon.tsx'
 import { Refused } from '../../ui/refused.tsx'
 import { answersOf, isRunning } from './state/conversation.ts'
 import { areLoaded, current, load, path } from './state/conversations.ts'
-import { addFiles, receiving } from './state/draft.ts'
+import { addFiles, dropLost, receiving } from './state/draft.ts'
 import { additions, noAdditions } from './state/inputs.ts'
 import { loadModels, models, modelsError, takeLinkedModel, watchModels } from './state/models.ts'
+import { isFull } from './state/store.ts'
 import { Composer } from './view/composer.tsx'
 import { Dialogs, showCode } from './view/dialogs.tsx'
-import { ConversationList } from './view/list.tsx'
+import { ConversationList, NotKept } from './view/list.tsx'
 import { ModelPickers } from './view/model-picker.tsx'
 import { isWide, panel } from './view/panels.ts'
 import { Settings } from './view/settings.tsx'
@@ -25,8 +26,8 @@ export default function Page() {
   const isOver = useDroppedFiles((files) => void addFiles(receiving(), files))
   usePastedFiles((files) => void addFiles(receiving(), files))
   useEffect(() => {
-    void load().then(takeLinkedModel).then(loadModels)
-  }, [])
+    void load().then(dropLost).then(takeLinkedModel).then(loadModels)
+  }, [apiKey.value])
   // While a model is being loaded, its progress is looked at often.
   const isLoading = models.value?.some(({ state }) => state === 'loading') ?? false
   useEffect(() => watchModels(isLoading ? 700 : 10_000), [isLoading])
@@ -158,8 +159,14 @@ function Thread() {
 }
 
 function Problems() {
-  const error = modelsError.value ?? (keyWanted.value ? new ServerError('This server wants a key.', 401) : null)
-  return error && <Refused error={error} again={() => void loadModels()} />
+  const error = modelsError.value ?? (keyWanted.value ? new ServerError('This server wants a key.', 401) : undefined)
+  return (
+    <>
+      {/* The list says so, too, where it is open. */}
+      {isFull.value && !panel.list.value && <NotKept />}
+      {error && <Refused error={error} again={() => void loadModels()} />}
+    </>
+  )
 }
 
 function usePastedFiles(take: (files: Iterable<File>) => void): void {

@@ -28,7 +28,9 @@ export default function Page() {
   useEffect(() => {
     read()
     const follow = (): void => {
-      chosen.value = location.hash.slice(1)
+      const named = location.hash.slice(1)
+      // “Skip to the content” leads to no endpoint: the one that is shown stays.
+      if (named === '' || endpoints().some(({ operationId }) => operationId === named)) chosen.value = named
     }
     addEventListener('hashchange', follow)
     return () => removeEventListener('hashchange', follow)
@@ -36,7 +38,7 @@ export default function Page() {
   // The reference is for everybody; to try it, this server may want a key.
   const error = failure.value ?? (keyWanted.value ? new ServerError('This server needs a key.', 401) : undefined)
   const groups = reference.value?.groups
-  const all = [...(groups?.values() ?? [])].flat()
+  const all = endpoints()
   const endpoint = all.find(({ operationId }) => operationId === chosen.value) ?? all[0]
   return (
     <div class="page docs">
@@ -58,6 +60,8 @@ export default function Page() {
     </div>
   )
 }
+
+const endpoints = (): readonly Endpoint[] => [...(reference.value?.groups.values() ?? [])].flat()
 
 interface IndexProps {
   groups: ReadonlyMap<string, readonly Endpoint[]>

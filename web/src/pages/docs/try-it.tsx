@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals'
 import { useEffect, useId, useRef } from 'preact/hooks'
 import { blobToDataUrl } from '../../data-url.ts'
-import { fetchWithKey } from '../../server/client.ts'
+import { fetchWithKey, ServerError } from '../../server/client.ts'
 import type { Endpoint } from '../../server/openapi.ts'
 import { Icon } from '../../ui/icon.tsx'
 import { exampleOf, sample } from './examples.ts'
@@ -11,24 +11,21 @@ export function TryIt({ endpoint, model }: { endpoint: Endpoint; model: string }
   const { method, path, bases } = endpoint
   const id = useId()
   const base = useSignal(bases[0]?.url ?? '')
-  const place = useSignal(path.replace('{model}', model))
+  const place = useSignal(placeFor(path, model))
   const picture = useSignal(sample)
-  const body = useSignal('')
+  const body = useSignal(bodyFor(path, model, sample))
+  const shown = useRef(model)
   const answer = useSignal('')
   const running = useSignal<AbortController | undefined>(undefined)
   const file = useRef<HTMLInputElement>(null)
-  const example = exampleOf(path, model, sample)
+  // The server says which models it has when a person may have begun to write: what they wrote stays.
   useEffect(() => {
-    base.value = bases[0]?.url ?? ''
-    place.value = path.replace('{model}', model)
-    answer.value = ''
-    const shown = exampleOf(path, model, picture.value)
-    body.value = shown === undefined ? '' : JSON.stringify(shown, null, 2)
-    return () => {
-      running.value?.abort()
-      running.value = undefined
-    }
-  }, [path, method, model])
+    const before = shown.current
+    shown.current = model
+    if (place.value === placeFor(path, before)) place.value = placeFor(path, model)
+    if (body.value === bodyFor(path, before, picture.value)) body.value = bodyFor(path, model, picture.value)
+  }, [model])
+  useEffect(() => () => running.value?.abort(), [])
   const choose = async (chosen: File | undefined): Promise<void> => {
     if (chosen === undefined || chosen.size === 0) return
     const before = picture.value
@@ -56,7 +53,8 @@ export function TryIt({ endpoint, model }: { endpoint: Endpoint; model: string }
       }
     } catch (error) {
       if (running.value !== over) return
-      answer.value += over.signal.aborted ? '(stopped)' : `The server cannot be reached. (${error})`
+      if (over.signal.aborted) answer.value += '(stopped)'
+      else answer.value += error instanceof ServerError ? error.message : `The server cannot be reached. (${error})`
     }
     if (running.value === over) running.value = undefined
   }
@@ -123,7 +121,7 @@ export function TryIt({ endpoint, model }: { endpoint: Endpoint; model: string }
             Stop
           </button>
         )}
-        {example !== undefined && JSON.stringify(example).includes('iVBOR') ? (
+        {bodyFor(path, model, sample).includes('iVBOR') ? (
           <>
             <button type="button" class="button" onClick={() => file.current?.click()}>
               <Icon name="image" />
@@ -151,6 +149,14 @@ export function TryIt({ endpoint, model }: { endpoint: Endpoint; model: string }
       )}
     </form>
   )
+}
+
+const placeFor = (path: string, model: string): string => path.replace('{model}', model)
+
+/** The example for a path, as JSON; empty: there is none. */
+function bodyFor(path: string, model: string, picture: string): string {
+  const example = exampleOf(path, model, picture)
+  return example === undefined ? '' : JSON.stringify(example, null, 2)
 }
 
 /** What stands for the bytes of the picture, which nobody reads. */

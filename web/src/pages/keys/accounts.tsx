@@ -102,7 +102,10 @@ function Erasure({ account, onClose }: AboutAccount) {
       onSubmit={erase}
       onClose={onClose}
     >
-      <p>Its keys stop working, and its usage is removed. Nothing brings them back.</p>
+      <p>
+        Its keys stop working. Its usage, limits, deployments, datasets and fine-tuning jobs are removed. Nothing brings
+        them back.
+      </p>
       <label class="field">
         <span>Type the name of the account to erase it</span>
         <input

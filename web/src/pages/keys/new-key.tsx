@@ -14,9 +14,10 @@ export function NewKeyDialog({ onMade, onClose }: NewKeyProps) {
   const id = useId()
   const models = useSignal<readonly string[]>([])
   useEffect(() => {
-    get<{ data: readonly { id: string }[] }>('/v1/models').then(
+    get<{ data: readonly { id: string; parent?: string | null }[] }>('/v1/models').then(
       ({ data }) => {
-        models.value = data.map((model) => model.id)
+        // A key is for a model with all of its adapters.
+        models.value = data.filter(({ parent }) => typeof parent !== 'string').map(({ id }) => id)
       },
       () => {},
     )

@@ -3,6 +3,7 @@ import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { apiKey } from '../../server/client.ts'
 import { hasNoKeys, type KeyWithSecret, keys, keysError, readKeys } from '../../server/keys.ts'
+import { announce } from '../../ui/announce.tsx'
 import { CopyButton } from '../../ui/copy.tsx'
 import { Icon } from '../../ui/icon.tsx'
 import { KeyField, Refused } from '../../ui/refused.tsx'
@@ -13,14 +14,19 @@ import { SecretDialog } from './secret.tsx'
 
 /** Keys and accounts: who may ask, how much, until when. */
 export default function Page() {
+  const attempt = useSignal(0)
   const making = useSignal(false)
   const made = useSignal<KeyWithSecret | undefined>(undefined)
   useEffect(() => {
     void readKeys()
-  }, [])
+  }, [attempt.value, apiKey.value])
+  const again = (): void => {
+    attempt.value++
+  }
   const error = keysError.value
-  const isKnown = keys.value !== undefined && error === undefined && !hasNoKeys.value
-  const isWaiting = !isKnown && !hasNoKeys.value && error === undefined
+  const isOpen = hasNoKeys.value && error === undefined
+  const isKnown = keys.value !== undefined && error === undefined
+  const isWaiting = !isKnown && !isOpen && error === undefined
   return (
     <div class="page keys">
       <header>
@@ -38,8 +44,8 @@ export default function Page() {
           </button>
         )}
       </header>
-      {hasNoKeys.value && <NoKeys />}
-      {error !== undefined && <Refused error={error} again={() => void readKeys()} />}
+      {isOpen && <NoKeys again={again} />}
+      {error !== undefined && <Refused error={error} again={again} />}
       {isWaiting && <div class="card waiting" aria-busy="true" />}
       {isKnown && (
         <>
@@ -80,7 +86,7 @@ export default function Page() {
 const command = 'oriel keys create --admin'
 
 /** A server without keys lets nobody make one over HTTP: whoever is first could lock its owner out. */
-const NoKeys = () => (
+const NoKeys = ({ again }: { again: () => void }) => (
   <div class="first card">
     <h2>This server has no keys</h2>
     <p>
@@ -92,7 +98,7 @@ const NoKeys = () => (
       <CopyButton text={command} what="the command" />
     </div>
     <p class="dim">From then on every request needs a key. Give yours to this page:</p>
-    <KeyField again={() => void readKeys()} />
+    <KeyField again={again} />
   </div>
 )
 
@@ -107,8 +113,7 @@ const OwnKey = () => (
         class="button"
         onClick={() => {
           apiKey.value = ''
-          keys.value = undefined
-          void readKeys()
+          announce('This browser has no key now.')
         }}
       >
         Forget it

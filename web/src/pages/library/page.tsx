@@ -1,6 +1,7 @@
 import './library.css'
 import { useSignal } from '@preact/signals'
 import { useEffect, useId } from 'preact/hooks'
+import { apiKey } from '../../server/client.ts'
 import { actions, follow, listing, listingError, type Model } from '../../server/models.ts'
 import { announce } from '../../ui/announce.tsx'
 import { Failure } from '../../ui/failure.tsx'
@@ -33,7 +34,7 @@ export default function Page() {
     const over = new AbortController()
     void follow(over.signal)
     return () => over.abort()
-  }, [attempt.value])
+  }, [attempt.value, apiKey.value])
   const error = listingError.value
   const known = listing.value
   const present = known?.models

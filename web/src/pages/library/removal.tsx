@@ -43,7 +43,8 @@ export function Removal({ model, onClose }: { model: Model; onClose: () => void 
         <>
           <p>
             {found.value.files.length === 1 ? 'One file goes' : `${found.value.files.length} files go`}, and{' '}
-            {bytes(found.value.bytes)} become free. The model can be downloaded again.
+            {bytes(found.value.bytes)} become free.{' '}
+            {model.repo === null ? 'This is the only copy that Oriel knows of.' : 'The model can be downloaded again.'}
           </p>
           <ul class="files mono">
             {found.value.files.map((file) => (

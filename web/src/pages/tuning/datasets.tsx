@@ -9,6 +9,7 @@ import {
   sendDataset,
   shortOf,
   tuningActions,
+  visibleAccounts,
 } from '../../server/tuning.ts'
 import { announce } from '../../ui/announce.tsx'
 import { bytes, count, day } from '../../ui/figures.ts'
@@ -125,7 +126,7 @@ function Removal({ dataset, onClose }: { dataset: Dataset; onClose: () => void }
       cancel="Keep it"
       isDanger
       onSubmit={async () => {
-        await tuningActions.remove(dataset)
+        await tuningActions.removeDataset(dataset)
         announce(`${name} is removed.`)
         await readTuning()
         onClose()
@@ -199,14 +200,47 @@ export function NewDatasetDialog({ onClose }: { onClose: () => void }) {
           }}
         />
       </div>
-      {apiKey.value === '' ? null : (
-        <div class="field">
-          <label for={`${id}-account`}>Account</label>
-          <input id={`${id}-account`} class="input" name="account" defaultValue="local" required autocomplete="off" />
-        </div>
-      )}
+      {apiKey.value === '' ? null : <AccountField />}
       {isSending.value ? <p class="dim">It is sent, and its lines are checked …</p> : null}
     </FormDialog>
+  )
+}
+
+/** Whose it will be. A key that is for one account has that one. */
+function AccountField() {
+  const id = useId()
+  const seen = useSignal<readonly string[]>([])
+  const typed = useSignal<string | undefined>(undefined)
+  useEffect(() => {
+    visibleAccounts().then(
+      (names) => {
+        seen.value = names
+      },
+      () => {},
+    )
+  }, [])
+  const usual = seen.value.includes('local') ? 'local' : (seen.value[0] ?? 'local')
+  return (
+    <div class="field">
+      <label for={id}>Account</label>
+      <input
+        id={id}
+        class="input"
+        name="account"
+        required
+        autocomplete="off"
+        list={`${id}-seen`}
+        value={typed.value ?? usual}
+        onInput={(event) => {
+          typed.value = event.currentTarget.value
+        }}
+      />
+      <datalist id={`${id}-seen`}>
+        {seen.value.map((name) => (
+          <option key={name} value={name} />
+        ))}
+      </datalist>
+    </div>
   )
 }
 

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals'
 import { useId } from 'preact/hooks'
-import { isActive, isDone, type Job, readTuning, shortOf, tuningActions } from '../../server/tuning.ts'
+import { isActive, isDone, type Job, jobsRefusal, readTuning, shortOf, tuningActions } from '../../server/tuning.ts'
 import { announce } from '../../ui/announce.tsx'
 import { Fact } from '../../ui/facts.tsx'
 import { Failure } from '../../ui/failure.tsx'
@@ -42,6 +42,7 @@ export function JobCard({ job }: { job: Job }) {
   const change = (verb: Parameters<typeof tuningActions.change>[1], said: string) =>
     attempt(() => tuningActions.change(job, verb), said)
   const name = shortOf(job.outputModel)
+  const isRefused = jobsRefusal.value !== ''
   const isStopped = ['JOB_STATE_PAUSED', 'JOB_STATE_CANCELLED', 'JOB_STATE_FAILED'].includes(job.state)
   return (
     <article class="job card" aria-labelledby={heading}>
@@ -83,23 +84,39 @@ export function JobCard({ job }: { job: Job }) {
           </>
         ) : null}
         {isStopped ? (
-          <button type="button" class="button primary" onClick={change('resume', `${name} goes on.`)}>
+          <button
+            type="button"
+            class="button primary"
+            disabled={isRefused}
+            onClick={change('resume', `${name} goes on.`)}
+          >
             Resume
           </button>
         ) : null}
         {job.state === 'JOB_STATE_RUNNING' || job.state === 'JOB_STATE_VALIDATING' ? (
-          <button type="button" class="button" onClick={change('pause', `${name} is being paused.`)}>
+          <button
+            type="button"
+            class="button"
+            disabled={isRefused}
+            onClick={change('pause', `${name} is being paused.`)}
+          >
             Pause
           </button>
         ) : null}
         {isActive(job) ? (
-          <button type="button" class="button" onClick={change('cancel', `${name} is being stopped.`)}>
+          <button
+            type="button"
+            class="button"
+            disabled={isRefused}
+            onClick={change('cancel', `${name} is being stopped.`)}
+          >
             Cancel
           </button>
         ) : (
           <button
             type="button"
             class="button quiet"
+            disabled={isRefused}
             onClick={() => {
               asking.value = 'removal'
             }}
@@ -115,7 +132,7 @@ export function JobCard({ job }: { job: Job }) {
           cancel="Keep it"
           isDanger
           onSubmit={async () => {
-            await tuningActions.remove(job)
+            await tuningActions.removeJob(job)
             announce('The job is removed.')
             await readTuning()
           }}

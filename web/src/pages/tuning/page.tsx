@@ -1,7 +1,9 @@
 import './tuning.css'
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
-import { datasets, follow, jobs, tuningError } from '../../server/tuning.ts'
+import { apiKey } from '../../server/client.ts'
+import { datasets, follow, jobs, jobsRefusal, totals, tuningError } from '../../server/tuning.ts'
+import { count } from '../../ui/figures.ts'
 import { Icon } from '../../ui/icon.tsx'
 import { Refused } from '../../ui/refused.tsx'
 import { Datasets, NewDatasetDialog } from './datasets.tsx'
@@ -16,10 +18,11 @@ export default function Page() {
     const over = new AbortController()
     void follow(over.signal)
     return () => over.abort()
-  }, [attempt.value])
+  }, [attempt.value, apiKey.value])
   const error = tuningError.value
   const [sets, all] = [datasets.value, jobs.value]
   const usable = (sets ?? []).filter(({ state }) => state === 'READY')
+  const refusal = jobsRefusal.value
   const begin = (what: 'job' | 'dataset') => () => {
     making.value = what
   }
@@ -31,7 +34,12 @@ export default function Page() {
       <header>
         <h1>Tuning</h1>
         {all === undefined ? null : (
-          <button type="button" class="button primary" disabled={usable.length === 0} onClick={begin('job')}>
+          <button
+            type="button"
+            class="button primary"
+            disabled={usable.length === 0 || refusal !== ''}
+            onClick={begin('job')}
+          >
             <Icon name="add" />
             New job
           </button>
@@ -45,6 +53,7 @@ export default function Page() {
           <section aria-labelledby="jobs">
             <h2 id="jobs">Jobs</h2>
             {usable.length === 0 ? <p class="dim">A new job needs a dataset that is ready: add one below.</p> : null}
+            {refusal === '' ? null : <p class="dim">Jobs cannot be begun or changed from here. {refusal}</p>}
             {all.length === 0 ? (
               <p class="dim">
                 A job teaches a model from examples: pictures, questions and the answers that you want. What comes of it
@@ -57,6 +66,7 @@ export default function Page() {
                 ))}
               </div>
             )}
+            <Newest shown={all.length} total={totals.value.jobs} />
           </section>
           <section aria-labelledby="datasets">
             <header>
@@ -73,6 +83,7 @@ export default function Page() {
             ) : (
               <Datasets datasets={sets} />
             )}
+            <Newest shown={sets.length} total={totals.value.datasets} />
           </section>
         </>
       )}
@@ -81,3 +92,11 @@ export default function Page() {
     </div>
   )
 }
+
+/** Says that a list has more than is shown. */
+const Newest = ({ shown, total }: { shown: number; total: number }) =>
+  shown < total ? (
+    <p class="small dim">
+      The newest {count(shown)} of {count(total)} are shown.
+    </p>
+  ) : null

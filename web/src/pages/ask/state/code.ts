@@ -1,6 +1,7 @@
 import { apiKey } from '../../../server/client.ts'
 import type { Conversation, Picture, Question, Turn } from './conversation.ts'
 import { dataUrlOf } from './files.ts'
+import { bracketed } from './json.ts'
 import { type ChatRequest, requestOf } from './request.ts'
 
 /** The request that is shown as code. */
@@ -35,15 +36,6 @@ export const shortened = (code: string): string =>
     /(;base64,[\w+/]{16})[\w+/=]{40,}/g,
     (all, start: string) => `${start}… ${Math.ceil(all.length / 1000)} kB …`,
   )
-
-/** JSON with an indent, whose short parts stay on one line. What is not JSON yet stays as it is. */
-export function tidyJson(json: string): string {
-  try {
-    return written(JSON.parse(json), { words: {}, indent: 2, key: JSON.stringify, text: JSON.stringify })
-  } catch {
-    return json
-  }
-}
 
 type Writer = (body: ChatRequest, files: ReadonlyMap<string, Picture>) => string
 
@@ -157,11 +149,7 @@ function written(value: unknown, notation: Notation, depth = 0): string {
   const items = isList
     ? value.map((item) => written(item, notation, depth + 1))
     : Object.entries(value).map(([name, item]) => `${notation.key(name)}: ${written(item, notation, depth + 1)}`)
-  const [start, end] = isList ? '[]' : '{}'
-  const line = items.join(', ')
-  if (line.length < 72 && !line.includes('\n')) return `${start}${line}${end}`
-  const space = (by: number): string => ' '.repeat(notation.indent * by)
-  return `${start}\n${items.map((item) => space(depth + 1) + item).join(',\n')}\n${space(depth)}${end}`
+  return bracketed(isList ? '[]' : '{}', items, notation.indent, depth)
 }
 
 const typeOf = ({ type }: Picture): string => (/^[\w.+-]+\/[\w.+-]+$/.test(type) ? type : 'application/octet-stream')

@@ -103,8 +103,12 @@ export interface Answer {
   readonly calls: readonly Call[]
   /** Why it failed, in the server's words. */
   readonly error: string
+  /** The HTTP status of it; 0: the connection broke off. Older answers, and those that did not fail, have none. */
+  readonly status?: number | undefined
   /** Whether it ended at the limit of tokens. */
   readonly cut: boolean
+  /** Whether the model's server keeps the rest back. Older answers do not have it. */
+  readonly withheld?: boolean | undefined
   readonly figures: Figures | null
   /** undefined: the model writes none that the server knows, or the answer is older than this field. */
   readonly marks?: readonly Mark[] | undefined
@@ -112,6 +116,14 @@ export interface Answer {
 
 /** Whether more of it may come. */
 export const isRunning = ({ state }: Answer): boolean => state === 'waiting' || state === 'streaming'
+
+/** The calls whose results the next message brings. Those of an answer that was stopped or cut may not be whole. */
+export const callsOf = ({ state, cut, withheld, calls }: Answer): readonly Call[] =>
+  state === 'done' && !cut && !withheld ? calls : []
+
+/** Whether the server will not answer this question, however often it is sent. */
+export const isRefused = ({ state, text, status = 0 }: Answer): boolean =>
+  state === 'failed' && text === '' && [400, 413, 415, 422].includes(status)
 
 /** The answers of one model to a question, of which one is shown. */
 export interface Column {
@@ -161,6 +173,12 @@ export const newId = (): string =>
 
 /** The answer of a column that is shown. */
 export const shownAnswer = ({ answers, shown }: Column): Answer | undefined => answers[shown]
+
+/** The answer that the model of a column takes for its own: that of its column, if it was asked then. */
+export const answerIn = ({ columns }: Turn, column: number): Answer | undefined => {
+  const own = columns[column] ?? columns[0]
+  return own && shownAnswer(own)
+}
 
 /** What the questions after this turn follow. */
 export const keyOf = ({ columns }: Turn): string => columns.map((column) => shownAnswer(column)?.id ?? '').join('+')
@@ -219,6 +237,15 @@ export function changeAnswer(
   const turns = conversation.turns.map((turn) =>
     turn.id === turnId ? { ...turn, columns: turn.columns.map(inColumn) } : turn,
   )
+  return { ...conversation, turns }
+}
+
+/** Another picture wherever the conversation has the one of this id. */
+export function withPicture(conversation: Conversation, id: string, picture: Picture): Conversation {
+  const turns = conversation.turns.map((turn) => {
+    const pictures = turn.question.pictures.map((one) => (one.id === id ? picture : one))
+    return { ...turn, question: { ...turn.question, pictures } }
+  })
   return { ...conversation, turns }
 }
 

@@ -2,6 +2,7 @@ import { computed, signal } from '@preact/signals'
 import { stored } from '../../../stored.ts'
 import { answersOf, type Conversation, filesOf, isRunning, newId, noSettings, pathOf } from './conversation.ts'
 import { removeFiles } from './files.ts'
+import { keptQuestion } from './kept-question.ts'
 import { arrivesHere, stop } from './running.ts'
 import { allConversations, conversationOf, fileIds, remove, saveConversation } from './store.ts'
 
@@ -48,7 +49,8 @@ export function update(
   change: (conversation: Conversation) => Conversation,
   when: 'now' | 'soon' = 'now',
 ): void {
-  if (id === blank.value.id && !conversations.value.some((one) => one.id === id)) {
+  // One that has begun may be deleted while an answer arrives: it does not come back.
+  if (id === blank.value.id && blank.value.turns.length === 0) {
     blank.value = change(blank.value)
     lastModels.value = blank.value.models.join(',')
     if (blank.value.turns.length === 0) return
@@ -83,8 +85,12 @@ export async function forget(id: string): Promise<void> {
   takeAway(id)
   await remove('conversations', [id])
   otherWindows.postMessage(id)
-  await removeFiles([...(gone === undefined ? [] : filesOf(gone))].filter((file) => !neededFiles().has(file)))
+  if (gone !== undefined) await removeUnneeded([...filesOf(gone)])
 }
+
+/** Removes those of the files for good that no conversation needs. */
+export const removeUnneeded = (files: readonly string[]): Promise<void> =>
+  removeFiles(files.filter((file) => !neededFiles().has(file)))
 
 function takeAway(id: string): void {
   const gone = conversations.value.find((one) => one.id === id)
@@ -110,7 +116,7 @@ async function read(): Promise<void> {
   areLoaded.value = true
   // Files that no conversation needs any more: their question was never asked. Those of today may belong to a question
   // that is being written in another window.
-  const needed = neededFiles()
+  const needed = new Set([...neededFiles(), ...keptQuestion().pictures.map(({ id }) => id)])
   const old = (await fileIds()).filter((id) => !needed.has(id) && Number.parseInt(id, 10) < Date.now() - 86_400_000)
   await removeFiles(old)
 }

@@ -1,5 +1,5 @@
-import { effect, signal } from '@preact/signals'
-import { get, keyWanted, ServerError } from '../../../server/client.ts'
+import { effect } from '@preact/signals'
+import { get, keyWanted, perKey, readInto, type ServerError } from '../../../server/client.ts'
 import type { Input } from './conversation.ts'
 import { current, startNew, updateCurrent } from './conversations.ts'
 
@@ -22,9 +22,9 @@ export interface Model {
 }
 
 /** undefined: the server has not said yet. */
-export const models = signal<readonly Model[] | undefined>(undefined)
-/** Why there is no list. */
-export const modelsError = signal<ServerError | null>(null)
+export const models = perKey<readonly Model[] | undefined>(undefined)
+/** Why there is no list; undefined: there is one, or the server has not said. */
+export const modelsError = perKey<ServerError | undefined>(undefined)
 
 export const modelOf = (id: string): Model | undefined => models.value?.find((model) => model.id === id)
 
@@ -49,18 +49,17 @@ export function nameOf(id: string): string {
   return title !== undefined && isOnly ? title : id
 }
 
-export async function loadModels(): Promise<void> {
-  try {
-    const { data } = await get<{ data: Model[] }>('/v1/models')
-    models.value = data.filter((model) => model.supports_chat !== false)
-    modelsError.value = null
-    chooseModels()
-  } catch (error) {
-    modelsError.value = error instanceof ServerError ? error : new ServerError('The models cannot be listed.', 0)
-  }
-}
+export const loadModels = (): Promise<void> =>
+  readInto(
+    modelsError,
+    () => get<{ data: Model[] }>('/v1/models'),
+    ({ data }) => {
+      models.value = data.filter((model) => model.supports_chat !== false)
+      chooseModels()
+    },
+  )
 
-const isListed = (): boolean => models.value !== undefined || modelsError.value !== null
+const isListed = (): boolean => models.value !== undefined || modelsError.value !== undefined
 
 /** Waits until the server has said, or could not say, what its models take. */
 export async function listed(): Promise<void> {
@@ -89,10 +88,14 @@ export function takeLinkedModel(): void {
   startNew([model])
 }
 
-/** A conversation without a model that is here gets the first that reads pictures. */
+/**
+ * A conversation without a model gets the first that reads pictures, and so does one that has not begun, if its model is not
+ * here. One that has begun keeps its model: it may be missing for a moment only, as while its server restarts.
+ */
 function chooseModels(): void {
-  const known = current.value.models.filter((id) => modelOf(id) !== undefined)
+  const { models: chosen, turns } = current.value
+  const isSettled = turns.length === 0 ? chosen.some((id) => modelOf(id) !== undefined) : chosen.length > 0
   const first = models.value?.find((model) => model.supports_image_input) ?? models.value?.[0]
-  if (known.length > 0 || first === undefined) return
+  if (isSettled || first === undefined) return
   updateCurrent((conversation) => ({ ...conversation, models: [first.id] }))
 }

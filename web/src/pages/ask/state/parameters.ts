@@ -33,9 +33,10 @@ export const parameters: readonly Parameter[] = [
 ]
 
 /** undefined: nothing is wrong with what is typed. */
-export function problemOf({ least, most, whole }: Parameter, typed: string): string | undefined {
+export function problemOf(parameter: Parameter, typed: string): string | undefined {
   if (typed.trim() === '') return undefined
-  const value = Number(typed)
+  const { least, most, whole } = parameter
+  const value = numberOf(parameter, typed)
   if (Number.isFinite(value) && value >= least && value <= most && (!whole || Number.isInteger(value))) return undefined
   return `${whole ? 'A whole number' : 'A number'} from ${least} to ${most}.`
 }
@@ -68,9 +69,9 @@ export const settingsProblem = (settings: Settings): string | undefined =>
 
 /** The part of a request that the settings decide, which have no problem. */
 export function bodyOf({ parameters: typed, schema, tools }: Settings): Record<string, unknown> {
-  const numbers = parameters.flatMap(({ name }) => {
-    const value = typed[name]?.trim() ?? ''
-    return value === '' ? [] : [[name, Number(value)]]
+  const numbers = parameters.flatMap((parameter) => {
+    const value = typed[parameter.name]?.trim() ?? ''
+    return value === '' ? [] : [[parameter.name, numberOf(parameter, value)]]
   })
   const thinking = typed.enable_thinking
   return {
@@ -83,6 +84,9 @@ export function bodyOf({ parameters: typed, schema, tools }: Settings): Record<s
     ...(tools.trim() === '' ? {} : { tools: JSON.parse(tools), parallel_tool_calls: false }),
   }
 }
+
+/** The keys for numbers of many phones have a comma and no point. In a whole number a comma would mean thousands to some. */
+const numberOf = ({ whole }: Parameter, typed: string): number => Number(whole ? typed : typed.replace(',', '.'))
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

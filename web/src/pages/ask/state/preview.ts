@@ -1,4 +1,4 @@
-import { get } from '../../../server/client.ts'
+import { apiKey, get } from '../../../server/client.ts'
 import type { Picture } from './conversation.ts'
 import { current } from './conversations.ts'
 import { dataUrlOf } from './files.ts'
@@ -35,6 +35,7 @@ export interface View {
 
 /** What was asked already, by model, file, detail and pages: the answer is always the same. */
 const known = new Map<string, Promise<Preview>>()
+apiKey.subscribe(() => known.clear())
 
 /** @throws ServerError */
 export function previewOf(model: string, picture: Picture, detail: string): Promise<Preview> {

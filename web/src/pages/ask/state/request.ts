@@ -1,4 +1,12 @@
-import { type Conversation, type Picture, type Question, shownAnswer, type Turn } from './conversation.ts'
+import {
+  answerIn,
+  type Conversation,
+  callsOf,
+  isRefused,
+  type Picture,
+  type Question,
+  type Turn,
+} from './conversation.ts'
 import { inputOf, isDocument } from './files.ts'
 import { bodyOf, settingsProblem } from './parameters.ts'
 
@@ -31,7 +39,8 @@ interface What {
 
 /**
  * @returns the request, and the index of the first picture of the question among the parts of the last message. A turn
- * that has no answer, as when it failed, becomes part of the question after it.
+ * that has no answer, as when the server was away, becomes part of the question after it. One that the server refused is
+ * left out: with it the next one would be refused, too.
  * @throws Error if the settings have a problem, or a file is not there any more
  */
 export async function requestOf(what: What): Promise<{ body: ChatRequest; firstPart: number }> {
@@ -52,20 +61,22 @@ export async function requestOf(what: What): Promise<{ body: ChatRequest; firstP
     call = undefined
   }
   for (const turn of before) {
+    const answer = answerIn(turn, column)
+    if (answer !== undefined && isRefused(answer)) continue
     const parts = [...unanswered, ...(await toParts(turn.question))]
-    const answer = shownAnswer(turn.columns[column] ?? turn.columns[0] ?? { answers: [], shown: 0 })
-    if (answer === undefined || (answer.text === '' && answer.calls.length === 0)) {
+    const called = answer === undefined ? [] : callsOf(answer)
+    if (answer === undefined || (answer.text === '' && called.length === 0)) {
       unanswered = parts
       continue
     }
     unanswered = []
     ask(parts)
-    const calls = answer.calls.map(({ id, name, arguments: given }) => ({
+    const calls = called.map(({ id, name, arguments: given }) => ({
       ...{ id, type: 'function' },
       function: { name, arguments: given },
     }))
     messages.push({ role: 'assistant', content: answer.text, ...(calls.length > 0 ? { tool_calls: calls } : {}) })
-    call = answer.calls[0]?.id
+    call = called[0]?.id
   }
   ask([...unanswered, ...(await toParts(question))])
   return { body: { model, messages, ...bodyOf(settings) }, firstPart: unanswered.length }

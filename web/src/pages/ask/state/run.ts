@@ -16,6 +16,7 @@ import {
 import { conversations, current, path, update, updateCurrent } from './conversations.ts'
 import { figuresOf, type Usage } from './figures.ts'
 import { dataUrlOf } from './files.ts'
+import { fitPictures } from './fit.ts'
 import { type Grounding, marksOf } from './marks.ts'
 import { modelOf } from './models.ts'
 import { requestOf } from './request.ts'
@@ -99,6 +100,7 @@ async function run({ conversation, turn, column, answer }: Run): Promise<void> {
     else if (frame === 0) frame = requestAnimationFrame(show)
   }
   try {
+    await fitPictures({ conversation, turn, column })
     const { body, firstPart } = await bodyFor({ conversation, turn, column, answer })
     // A model that has no known form of them refuses it.
     const boxes = modelOf(answer.model)?.features?.includes('grounding') ? { return_boxes: true } : {}
@@ -116,7 +118,9 @@ async function run({ conversation, turn, column, answer }: Run): Promise<void> {
     state = { ...state, state: 'done' }
     announce(state.calls.length > 0 ? `A call of ${state.calls[0]?.name}.` : state.text)
   } catch (error) {
-    state = stopped.aborted ? { ...state, state: 'stopped' } : { ...state, state: 'failed', error: reasonOf(error) }
+    const status = error instanceof ServerError ? error.status : 0
+    const failed: Answer = { ...state, state: 'failed', error: reasonOf(error), status }
+    state = stopped.aborted ? { ...state, state: 'stopped' } : failed
     announce(state.state === 'stopped' ? 'Stopped.' : `No answer: ${state.error}`)
   }
   show()
@@ -151,6 +155,7 @@ function withChunk(answer: Answer, { choices }: Chunk): Answer {
     thought: answer.thought + reasoning_content,
     calls: tool_calls.reduce(withCall, answer.calls),
     cut: choice.finish_reason === 'length',
+    withheld: choice.finish_reason === 'content_filter',
   }
 }
 

@@ -43,6 +43,7 @@ const mark = z.object({
 
 const answer = z.object({
   ...{ id: z.string(), model: z.string(), thought: z.string(), text: z.string(), error: z.string(), cut: z.boolean() },
+  ...{ withheld: z.optional(z.boolean()), status: z.optional(z.number()) },
   state: z.enum(['waiting', 'streaming', 'done', 'stopped', 'failed']),
   calls: z.array(z.object({ id: z.string(), name: z.string(), arguments: z.string() })),
   figures: z.nullable(figures),
@@ -91,12 +92,9 @@ export const exportAll = (): Promise<void> => exportThese(conversations.value, '
 
 /** @returns why nothing was imported; empty: it was */
 export async function importFile(file: File): Promise<string> {
-  const read = exported.safeParse(
-    await file
-      .text()
-      .then(JSON.parse)
-      .catch(() => undefined),
-  )
+  const text = await file.text().catch(() => undefined)
+  if (text === undefined) return 'This file cannot be read. It may be too large for this browser.'
+  const read = exported.safeParse(parsed(text))
   if (!read.success) return 'This is not a file of conversations that this page has exported.'
   for (const [id, url] of Object.entries(read.data.files)) {
     const bytes = blobOf(url)
@@ -108,15 +106,25 @@ export async function importFile(file: File): Promise<string> {
 }
 
 async function exportThese(these: readonly Conversation[], name: string): Promise<void> {
-  const files: Record<string, string> = {}
+  // Each is a part of its own: no browser makes one text of many pictures.
+  const files: Blob[] = []
   for (const id of new Set(these.flatMap((one) => [...filesOf(one)]))) {
     const file = await fileOf(id)
-    if (file !== undefined) files[id] = await blobToDataUrl(file)
+    if (file === undefined) continue
+    const entry = `${JSON.stringify(id)}:${JSON.stringify(await blobToDataUrl(file))}`
+    files.push(new Blob([files.length === 0 ? '\n' : ',\n', entry]))
   }
-  const content: z.infer<typeof exported> = JSON.parse(
-    JSON.stringify({ oriel: 'conversations', conversations: these, files }),
-  )
-  saveAs(`oriel-${name}.json`, new Blob([JSON.stringify(content, null, 1)], { type: 'application/json' }))
+  const start = `{"oriel":"conversations","conversations":${JSON.stringify(these)},"files":{`
+  saveAs(`oriel-${name}.json`, new Blob([start, ...files, '}}'], { type: 'application/json' }))
+}
+
+/** undefined: it is not JSON. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 const fileName = (title: string): string =>

@@ -1,6 +1,5 @@
 import { CopyButton } from '../../../ui/copy.tsx'
 import { Icon } from '../../../ui/icon.tsx'
-import { tidyJson } from '../state/code.ts'
 import {
   type Answer as AnswerOf,
   type Column,
@@ -10,6 +9,7 @@ import {
   type Turn,
 } from '../state/conversation.ts'
 import { path, updateCurrent } from '../state/conversations.ts'
+import { tidyJson } from '../state/json.ts'
 import { modelOf, nameOf } from '../state/models.ts'
 import { retry } from '../state/run.ts'
 import { stop } from '../state/running.ts'
@@ -58,6 +58,7 @@ export function Answer({ turn, column, index, isLast }: AnswerProps) {
       )}
       {answer.state === 'stopped' && <p class="small dim">Stopped.</p>}
       {answer.cut && <p class="small dim">The answer ended at the limit of tokens.</p>}
+      {answer.withheld && <p class="small dim">The model's server ended the answer because of what is in it.</p>}
       {answer.figures !== null && <Timing figures={answer.figures} />}
       <div class="actions">
         <Switcher what="answers" at={column.shown} count={column.answers.length} onPick={pick} />

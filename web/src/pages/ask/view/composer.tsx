@@ -1,13 +1,13 @@
 import { createRef, type RefObject } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { Icon } from '../../../ui/icon.tsx'
-import { isRunning, type Question } from '../state/conversation.ts'
-import { current, path } from '../state/conversations.ts'
+import { callsOf, isRunning, type Question } from '../state/conversation.ts'
+import { areLoaded, current, path } from '../state/conversations.ts'
 import { addFiles, clearNext, type Draft, next, refused } from '../state/draft.ts'
 import { accepted, additions, noAdditions } from '../state/inputs.ts'
 import { takes } from '../state/models.ts'
 import { settingsProblem } from '../state/parameters.ts'
-import { prepared } from '../state/recipes.ts'
+import { prepared, putAway } from '../state/recipes.ts'
 import { ask } from '../state/run.ts'
 import { stop } from '../state/running.ts'
 import { panel } from './panels.ts'
@@ -16,9 +16,11 @@ import { Strip } from './strip.tsx'
 /** The field of the next question. */
 const field = createRef<HTMLTextAreaElement>()
 
+export const focusComposer = (): void => focusOn(field)
+
 /** On a phone the keyboard would cover the page. */
-export function focusComposer(): void {
-  if (matchMedia('(pointer: fine)').matches) field.current?.focus()
+function focusOn(text: RefObject<HTMLTextAreaElement | null>): void {
+  if (matchMedia('(pointer: fine)').matches) text.current?.focus()
 }
 
 /** Where the next question is written. */
@@ -26,11 +28,11 @@ export function Composer() {
   const last = path.value.at(-1)
   const answers = last?.columns.flatMap(({ answers, shown }) => answers[shown] ?? []) ?? []
   const arriving = answers.filter(isRunning)
-  const wantsResult = answers.some(({ calls, state }) => calls.length > 0 && state === 'done')
+  const wantsResult = answers.some((answer) => callsOf(answer).length > 0)
   const send = (question: Question): void => {
     ask(question)
     clearNext()
-    prepared.value = null
+    putAway()
   }
   useEffect(focusComposer, [current.value.id])
   return (
@@ -79,10 +81,19 @@ interface EditorProps {
 }
 
 /** A question and its pictures, in the making. */
-export function Editor({ draft, field, label, placeholder = '', onSend, onCancel, stop }: EditorProps) {
+export function Editor({ draft, field: given, label, placeholder = '', onSend, onCancel, stop }: EditorProps) {
+  const own = useRef<HTMLTextAreaElement>(null)
+  const field = given ?? own
+  // Who rewrites a question has pressed a button that is gone.
+  useEffect(() => {
+    if (onCancel !== undefined) field.current?.focus()
+  }, [])
   const problem = settingsProblem(current.value.settings)
   const isEmpty = draft.text.value.trim() === '' && draft.pictures.value.length === 0
-  const canSend = !isEmpty && problem === undefined && stop === undefined && current.value.models.length > 0
+  const isWhole = !isEmpty && draft.arriving.value === 0
+  // What is asked before the conversations are read would be lost when they are.
+  const isReady = areLoaded.value && current.value.models.length > 0
+  const canSend = isWhole && isReady && problem === undefined && stop === undefined
   const send = (): void => {
     if (canSend) onSend({ text: draft.text.value, pictures: draft.pictures.value })
   }
@@ -94,12 +105,11 @@ export function Editor({ draft, field, label, placeholder = '', onSend, onCancel
         send()
       }}
     >
-      <Strip draft={draft} />
+      <Strip draft={draft} onEmpty={() => focusOn(field)} />
       <textarea
-        {...(field ? { ref: field } : {})}
+        ref={field}
         rows={1}
         dir="auto"
-        autofocus={onCancel !== undefined}
         aria-label={label}
         placeholder={placeholder}
         value={draft.text.value}
@@ -107,10 +117,10 @@ export function Editor({ draft, field, label, placeholder = '', onSend, onCancel
           draft.text.value = event.currentTarget.value
         }}
         onKeyDown={(event) => {
+          if (isComposing(event)) return
           if (event.key === 'Escape' && onCancel !== undefined) onCancel()
           // On a phone the enter key is the only way to a new line.
-          if (event.key !== 'Enter' || event.shiftKey || event.isComposing || matchMedia('(pointer: coarse)').matches)
-            return
+          if (event.key !== 'Enter' || event.shiftKey || matchMedia('(pointer: coarse)').matches) return
           event.preventDefault()
           send()
         }}
@@ -142,6 +152,9 @@ export function Editor({ draft, field, label, placeholder = '', onSend, onCancel
     </form>
   )
 }
+
+/** Whether an input method takes the key. Safari ends the composition before the Enter that confirms it, whose code is 229. */
+export const isComposing = ({ isComposing, keyCode }: KeyboardEvent): boolean => isComposing || keyCode === 229
 
 /** @param label undefined: nothing can be added, and the button says why */
 function FilePicker({ draft, label, icon }: { draft: Draft; label: string | undefined; icon: 'image' | 'camera' }) {

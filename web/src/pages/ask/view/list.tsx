@@ -8,11 +8,12 @@ import type { Conversation } from '../state/conversation.ts'
 import { areLoaded, conversations, current, forget, open, startNew, update } from '../state/conversations.ts'
 import { putAway } from '../state/recipes.ts'
 import { isFull } from '../state/store.ts'
-import { focusComposer } from './composer.tsx'
+import { focusComposer, isComposing } from './composer.tsx'
 import { isWide, panel } from './panels.ts'
 
 /** Few people need it. */
 const transfer = () => import('../state/transfer.ts')
+type Transfer = Awaited<ReturnType<typeof transfer>>
 
 /** The conversations of this browser. */
 export function ConversationList() {
@@ -21,6 +22,14 @@ export function ConversationList() {
   const picker = useRef<HTMLInputElement>(null)
   const words = searched.value.trim().toLowerCase()
   const found = conversations.value.filter((one) => words === '' || textOf(one).includes(words))
+  const exportBy = async (write: (it: Transfer) => Promise<void>): Promise<void> => {
+    problem.value = ''
+    await transfer()
+      .then(write)
+      .catch(() => {
+        problem.value = 'Nothing was exported. The pictures may be too large for this browser.'
+      })
+  }
   const leave = (): void => {
     if (!isWide.value) panel.list.value = false
   }
@@ -44,10 +53,7 @@ export function ConversationList() {
             <Icon name="upload" />
             Import from a file…
           </MenuItem>
-          <MenuItem
-            disabled={conversations.value.length === 0}
-            onChoose={() => void transfer().then((it) => it.exportAll())}
-          >
+          <MenuItem disabled={conversations.value.length === 0} onChoose={() => void exportBy((it) => it.exportAll())}>
             <Icon name="download" />
             Export all to a file
           </MenuItem>
@@ -71,12 +77,7 @@ export function ConversationList() {
           {problem.value}
         </p>
       )}
-      {isFull.value && (
-        <p class="note small">
-          This browser does not keep conversations now: it has no room left, or its window is private. Export what you
-          want to keep.
-        </p>
-      )}
+      {isFull.value && <NotKept />}
       {conversations.value.length > 0 && (
         <label class="search">
           <Icon name="search" />
@@ -95,7 +96,12 @@ export function ConversationList() {
       {found.length > 0 && (
         <ul class="entries">
           {found.map((one) => (
-            <Entry key={one.id} conversation={one} onOpen={leave} />
+            <Entry
+              key={one.id}
+              conversation={one}
+              onOpen={leave}
+              onExport={() => void exportBy((it) => it.exportOne(one))}
+            />
           ))}
         </ul>
       )}
@@ -108,10 +114,24 @@ export function ConversationList() {
   )
 }
 
+/** That what is asked is forgotten with the page. */
+export const NotKept = () => (
+  <p class="note small">
+    This browser does not keep conversations now: it has no room left, or its window is private. Export what you want to
+    keep.
+  </p>
+)
+
 /** One function for good: a new one would be called, and select anew, each time that the list is drawn. */
 const selectAll = (field: HTMLInputElement | null): void => field?.select()
 
-function Entry({ conversation, onOpen }: { conversation: Conversation; onOpen: () => void }) {
+interface EntryProps {
+  conversation: Conversation
+  onOpen: () => void
+  onExport: () => void
+}
+
+function Entry({ conversation, onOpen, onExport }: EntryProps) {
   const { id, title } = conversation
   const isRenamed = useSignal(false)
   const isDeleted = useSignal(false)
@@ -129,6 +149,7 @@ function Entry({ conversation, onOpen }: { conversation: Conversation; onOpen: (
           defaultValue={title}
           onBlur={(event) => rename(event.currentTarget.value)}
           onKeyDown={(event) => {
+            if (isComposing(event)) return
             if (event.key === 'Enter') event.currentTarget.blur()
             if (event.key !== 'Escape') return
             event.stopPropagation()
@@ -161,7 +182,7 @@ function Entry({ conversation, onOpen }: { conversation: Conversation; onOpen: (
           <Icon name="edit" />
           Rename
         </MenuItem>
-        <MenuItem onChoose={() => void transfer().then((it) => it.exportOne(conversation))}>
+        <MenuItem onChoose={onExport}>
           <Icon name="download" />
           Export to a file
         </MenuItem>

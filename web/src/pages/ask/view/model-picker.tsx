@@ -48,9 +48,11 @@ export function ModelPickers() {
 function Picker({ label, chosen, onChoose }: { label: string; chosen: string; onChoose: (id: string) => void }) {
   const model = modelOf(chosen)
   const name = chosen === '' ? 'Choose a model' : nameOf(chosen)
+  const isGone = chosen !== '' && models.value !== undefined && model === undefined
+  const state = model === undefined ? (isGone ? 'not here now' : undefined) : states[model.state]
   return (
     <Menu
-      label={`${label}: ${name}${model === undefined ? '' : `, ${states[model.state]}`}`}
+      label={`${label}: ${name}${state === undefined ? '' : `, ${state}`}`}
       buttonClass="button picker"
       onOpen={() => void loadModels()}
       button={

@@ -52,7 +52,7 @@ export function Settings() {
                 <input
                   {...about}
                   class="input figure"
-                  inputMode={parameter.least < 0 ? 'text' : 'decimal'}
+                  inputMode={parameter.least < 0 ? 'text' : parameter.whole ? 'numeric' : 'decimal'}
                   autocomplete="off"
                   placeholder="default"
                   value={typed}

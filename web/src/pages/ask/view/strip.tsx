@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals'
-import { useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import { Icon } from '../../../ui/icon.tsx'
 import { Menu, MenuItem } from '../../../ui/menu.tsx'
 import type { Picture } from '../state/conversation.ts'
@@ -9,16 +9,39 @@ import { accepted } from '../state/inputs.ts'
 import { choosePages, showSeen } from './dialogs.tsx'
 import { calledOf, Thumbnail } from './thumbnail.tsx'
 
+interface StripProps {
+  draft: Draft
+  /** The last picture was removed. */
+  onEmpty: () => void
+}
+
 /** The pictures of a question that is being written. They are sorted by dragging and by the arrow keys. */
-export function Strip({ draft }: { draft: Draft }) {
+export function Strip({ draft, onEmpty }: StripProps) {
   const pictures = draft.pictures.value
+  const arriving = draft.arriving.value
   const dragged = useSignal<string | null>(null)
   const picker = useRef<HTMLInputElement>(null)
   const replaced = useRef('')
-  if (pictures.length === 0) return null
+  const list = useRef<HTMLOListElement>(null)
+  const removed = useRef<number | undefined>(undefined)
+  const remove = (picture: Picture, index: number): void => {
+    removed.current = index
+    removePicture(draft, picture)
+  }
+  // The focus goes from a picture that is gone to the next one.
+  useLayoutEffect(() => {
+    const at = removed.current
+    if (at === undefined) return
+    removed.current = undefined
+    const left = [...(list.current?.querySelectorAll<HTMLElement>('button.thumbnail') ?? [])]
+    const next = left[at] ?? left.at(-1)
+    if (next === undefined) onEmpty()
+    else next.focus()
+  }, [pictures])
+  if (pictures.length + arriving === 0) return null
   return (
     <>
-      <ol class="strip" aria-label="Pictures of the question">
+      <ol class="strip" aria-label="Pictures of the question" ref={list}>
         {pictures.map((picture, index) => (
           <li
             key={picture.id}
@@ -45,7 +68,7 @@ export function Strip({ draft }: { draft: Draft }) {
               onButtonKeyDown={(event) => {
                 if (event.key === 'ArrowLeft') movePicture(draft, picture.id, index - 1)
                 else if (event.key === 'ArrowRight') movePicture(draft, picture.id, index + 1)
-                else if (event.key === 'Delete' || event.key === 'Backspace') removePicture(draft, picture.id)
+                else if (event.key === 'Delete' || event.key === 'Backspace') remove(picture, index)
                 else return
                 event.preventDefault()
               }}
@@ -83,7 +106,7 @@ export function Strip({ draft }: { draft: Draft }) {
                 <Icon name="right" />
                 Move to the right
               </MenuItem>
-              <MenuItem onChoose={() => removePicture(draft, picture.id)}>
+              <MenuItem onChoose={() => remove(picture, index)}>
                 <Icon name="bin" />
                 Remove
               </MenuItem>
@@ -93,10 +116,17 @@ export function Strip({ draft }: { draft: Draft }) {
               type="button"
               class="take-away"
               aria-label={`Remove ${picture.name}`}
-              onClick={() => removePicture(draft, picture.id)}
+              onClick={() => remove(picture, index)}
             >
               <Icon name="close" />
             </button>
+          </li>
+        ))}
+        {Array.from({ length: arriving }, (_, index) => (
+          <li key={index} class="thumbnail arriving">
+            <span class="no-picture" role="img" aria-label="A file is being read">
+              <Icon name="image" />
+            </span>
           </li>
         ))}
       </ol>

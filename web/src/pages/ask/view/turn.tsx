@@ -3,7 +3,7 @@ import { Icon } from '../../../ui/icon.tsx'
 import { Menu, MenuItem } from '../../../ui/menu.tsx'
 import { type Picture, siblings, type Turn as TurnOf } from '../state/conversation.ts'
 import { current, updateCurrent } from '../state/conversations.ts'
-import { draftOf, edited, keepReadable } from '../state/draft.ts'
+import { beginEdit, edits, endEdit, keepReadable } from '../state/draft.ts'
 import { inputOf } from '../state/files.ts'
 import { accepted } from '../state/inputs.ts'
 import { askInstead } from '../state/run.ts'
@@ -17,13 +17,17 @@ import { calledOf, Thumbnail } from './thumbnail.tsx'
 /** A question with its pictures, and its answers below it. */
 export function Turn({ turn, isLast }: { turn: TurnOf; isLast: boolean }) {
   const { question, columns } = turn
-  const isEdited = edited.value?.turn === turn.id
+  const draft = edits.value.get(turn.id)
+  const stopEditing = (): void => {
+    endEdit(turn.id)
+    focusComposer()
+  }
   return (
     <article class="turn" aria-label={`Question: ${question.text.slice(0, 80)}`}>
-      {isEdited && edited.value !== null ? (
+      {draft !== undefined ? (
         <div class="composer within">
           <Editor
-            draft={edited.value.draft}
+            draft={draft}
             label="Another wording of the question"
             onCancel={stopEditing}
             onSend={(changed) => {
@@ -42,11 +46,6 @@ export function Turn({ turn, isLast }: { turn: TurnOf; isLast: boolean }) {
       </div>
     </article>
   )
-}
-
-const stopEditing = (): void => {
-  edited.value = null
-  focusComposer()
 }
 
 function QuestionView({ turn }: { turn: TurnOf }) {
@@ -81,9 +80,7 @@ function QuestionView({ turn }: { turn: TurnOf }) {
           class="button quiet icon"
           aria-label="Edit the question"
           title="Edit"
-          onClick={() => {
-            edited.value = { turn: turn.id, draft: draftOf(question) }
-          }}
+          onClick={() => beginEdit(turn)}
         >
           <Icon name="edit" />
         </button>

@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals'
 import { Icon } from '../../../ui/icon.tsx'
 import { current } from '../state/conversations.ts'
-import { addFiles, next } from '../state/draft.ts'
+import { addFiles, next, refused } from '../state/draft.ts'
 import { exampleFile, exampleUrl, prepare, putAway, recipes } from '../state/recipes.ts'
 import { ask } from '../state/run.ts'
 import { focusComposer } from './composer.tsx'
@@ -10,17 +10,30 @@ import { focusComposer } from './composer.tsx'
 const ofSample = ['What is in this image?', 'What color is the circle?', 'Where is the circle?']
 const ofAny = ['What is in this image?', 'Describe this image in detail.', 'What does the text in this image say?']
 
-const addSample = async (): Promise<void> => addFiles(next, [await exampleFile('sample.png')])
+const addSample = (): Promise<void> => orSayWhy(async () => addFiles(next, [await exampleFile('sample.png')]))
+
+/** Where other files are refused: above the question. */
+async function orSayWhy(add: () => Promise<void>): Promise<void> {
+  refused.value = ''
+  try {
+    await add()
+  } catch (error) {
+    refused.value = error instanceof Error ? error.message : String(error)
+  }
+}
 
 /** A conversation before its first question. */
 export function Welcome() {
   const questions = next.pictures.value.every(({ name }) => name === 'sample.png') ? ofSample : ofAny
   // The first click asks: adding the sample takes a moment, in which there may be a second one.
   const isAsking = useSignal(false)
-  const canAsk = current.value.models.length > 0 && !isAsking.value
+  const canAsk = current.value.models.length > 0 && !isAsking.value && next.arriving.value === 0
   const askAbout = async (text: string): Promise<void> => {
     isAsking.value = true
     if (next.pictures.value.length === 0) await addSample()
+    isAsking.value = false
+    // Why there is none stands above the question.
+    if (next.pictures.value.length === 0) return
     ask({ text, pictures: next.pictures.value })
     next.pictures.value = []
     putAway()
@@ -57,7 +70,11 @@ export function Welcome() {
         <ul>
           {recipes.map((recipe) => (
             <li key={recipe.id}>
-              <button type="button" title={recipe.summary} onClick={() => void prepare(recipe).then(focusComposer)}>
+              <button
+                type="button"
+                title={recipe.summary}
+                onClick={() => void orSayWhy(() => prepare(recipe)).then(focusComposer)}
+              >
                 {recipe.title}
               </button>
             </li>
