@@ -78,11 +78,11 @@ it('a job is gone on with, and its adapter asked, by commands with the flags tha
     [`POST ${where}:resume`]: [refused],
     [`GET ${where}`]: [job('JOB_STATE_PAUSED', own), job('JOB_STATE_COMPLETED', own)],
   })
-  const flags = ['--account', 'acme', '--server', server.url, '--models-dir', '/my models']
+  const flags = ['--account', 'acme', '--server', server.url, '--models-dir', "/my $HOME's models"]
   const resumed = () => orielHere(['tune', '--resume', 'birds-0123abcd', ...flags], {})
   const [stopped, done] = [await resumed(), await resumed()]
   await server.close()
-  const place = `--server ${server.url} --models-dir "/my models"`
+  const place = `--server ${server.url} --models-dir '/my $HOME'\\''s models'`
   expect(stopped.stderr).toContain(`Go on with: oriel tune --resume birds-0123abcd --account acme ${place}\n`)
   expect(done.stdout).toContain(`Ask it: oriel ask --model pocket#birds ${place} photo.jpg "What`)
 })
