@@ -35,6 +35,10 @@ OPEN = [
     "{Give|Show} me {the lyrics|the recipe|the source|the solution|a hint|an example|a quote by $w}.", "{What|Which} {gift|present|name|color} should I {choose|buy|pick|give my friend}?", "{Explain|Describe} $t {to a child|in one sentence|like I'm five|with an example}.", "{Who|What} {is|was} {Oriel|Pocket's author|llama.cpp|ChatGPT|Google}?", "{What|How} {do|does} {dreams mean|magnets work|planes fly|bees talk|computers think}?", "{Correct|Check} {my grammar|my spelling|this sentence}: {I goes to school|their is a $n}.", "{I need|I want|I'm looking for} {a job|a recipe for bread|help with $c|a doctor|directions to $p}.",
     "What {hour|month|century|weekday|season} is it{ now|}?", "{Summarize|Sum up|Shorten} {my notes|the letter|that book|the meeting|our talk|the last chapter|my report}.", "{Name|List|Give me|Tell me} {some|three|a few} {Greek gods|big rivers|famous painters|farm animals|$l verbs|names of cats}.", "{Sing|Hum|Whistle} {something|for me|a tune}.",
     "{How is it going|How was your day|How old are you|Are you well|How do you do|Did you sleep well}?", "{What|Which} {day of the week|date|week} {is today|was yesterday|is tomorrow|was it}?", "{What|How much} {did I say|time is left|is in my bag|do you earn|does the world weigh}?",
+    "{Say|Teach me|Tell me|Write} {a few|two|some} {words|sentences|phrases} {in|of} $l.", "{Which|What} {month|hour|season|century|holiday} {is it|is it now|do we have}{ today|}?", "{Do you know|Tell me} {the time|the date|what day we have|which year this is}.",
+    "{Sum up|Shorten|Outline} {the meeting|my email|the report|this PDF|our talk|the page}.", "{Are you|Is everything} {OK|fine|all right|tired|happy|busy}{ today|}?", "{What do you|Do you} {like|eat|think|want|feel}{ today| most|}?",
+    "What is the {formula|symbol|boiling point|density} of {water|iron|gold|sugar|$t}?", "{How many|Which} {vowels|letters|syllables} has {my name|banana|the word $d}?", "{Name|List} {some|a few} {$l|old|new} {words|names|songs|dishes}.",
+    "{Explain|Describe} {the report|the article|what happened|this rule} {in short|to a child|again|}.",
 ]
 PICTURE = [
     "{Where|When} was {this|the} {photo|picture|image} taken?", "Who {is|are} {this|that|the person|in the picture|the man|these people}?", "{How old|How tall} is {he|she|this person|the man|the $n}?", "What {is|are} {he|she|they|the people|the man|the woman} {doing|wearing|holding|looking at|feeling}?", "{What|Which} {brand|model|make} is {it|this|the $n}?",
@@ -55,6 +59,10 @@ PICTURE = [
     "{How|What} {does|did} {it|this} {smell|taste|sound|feel|weigh}{ like|}?", "How {heavy|soft|warm|old|rare|popular} is {it|this|the $s}?", "{What|How much} {would you pay|did it cost|should I pay} for {it|this}?", "What do {critics|people|children|experts} {say|think} about {it|this}?",
     "How {big|large|tall|small|wide|long|high} is the $s?", "{What is|Tell me|Do you know} the {size|height|width|length} of the $s{ in centimeters|}?", "{Was|Is} {it|this} {drawn|painted|printed} {by hand|by a child|today}?", "What {kind of metal|kind of stone|sort of wool|leather|plastic} is {it|that|the $s}?",
     "{Let|Make|Paint} {all of it|the $s|the whole image} {white|gray|red|darker|invisible}.", "What's {nice|curious|remarkable|good|typical} {in|about} {the|this} {image|picture|$s}?", "What {sort|type} of {fruit|$n|music|tool|food} is {that|it|this}?", "{How much|What} {did|would} {the $s|it|this} {cost|weigh}?",
+    "How {big|large|tall|wide|long|high|thick|deep} is the $s?", "How {big|large|tall|wide|long|high} {would you say|do you think} the $s is?", "What's the {size|height|width|length|thickness} of {the $s|it|this} in {pixels|centimeters|inches|percent}?",
+    "What {texture|fabric|finish|surface|wood|pattern} {does|has} the $s{ have|}?", "{Sum up|Shorten|Outline} {this|the} {page|letter|report|text file}.", "{Paint|Color|Redraw} {everything|all|it all|the $s} {sepia|pink|in pastel|brighter}.",
+    "What {size|dimensions|resolution} {is|are} {it|the file|this picture} in?", "What's {comic|sad|clever|strange|ugly|new} {about|in} {it|this|the picture|the $s}?", "{What|Which} {kind|sort|variety} of {pear|orange|bread|cheese|bird|$n} {is it|do you see|would that be}?",
+    "How {big|large|tall|wide} {is|was} {the $s|the $a $s|this $s} {in reality|really|exactly|in pixels}?", "{Measure|Estimate the size of|Tell me the size of} the $s.",
 ]
 # What the documentation shows. These are trained.
 DOCUMENTED = [
@@ -91,12 +99,12 @@ def those(what, held_out=False):
     return [one for i, one in enumerate(lists[what]) if (i % 6 == 5) == held_out]
 
 
-def filled(r, template, held_out=False):
+def filled(r, template, held_out=False, shapes=SHAPES, colors=tuple(COLORS)):
     while "$d" in template:
         word = r.choice(prints.words(held_out)).lower()
         if word not in OF_THE_WORLD and word.rstrip("s") not in OF_THE_WORLD:
             template = say(r, template).replace("$d", word, 1)
-    return say(r, template, n=r.choice(NOUNS), t=r.choice(TOPICS), p=r.choice(PLACES_ON_EARTH), l=r.choice(LANGUAGE_NAMES), w=r.choice(PEOPLE), c=r.choice(CODE), s=r.choice(SHAPES), x=str(r.randrange(200)), y=str(r.randrange(200)))
+    return say(r, template, n=r.choice(NOUNS), t=r.choice(TOPICS), p=r.choice(PLACES_ON_EARTH), l=r.choice(LANGUAGE_NAMES), w=r.choice(PEOPLE), c=r.choice(CODE), s=r.choice(shapes), a=r.choice(colors), x=str(r.randrange(200)), y=str(r.randrange(200)))
 
 
 def open_question(r, held_out=False):
@@ -122,7 +130,10 @@ def about_a_picture(r, scene, held_out=False):
         return filled(r, r.choice(STRANGE_SEEN), held_out)
     if t < .56:
         return r.choice(DOCUMENTED)
-    return filled(r, r.choice(those("picture", held_out)))
+    # What is asked about a shape is as often asked about one that is there.
+    there = [t for t in scene.things if t.shape in SHAPES] if scene and r.random() < .6 else []
+    t = r.choice(there) if there else None
+    return filled(r, r.choice(those("picture", held_out)), held_out, *([[t.shape], [t.color]] if t else []))
 
 
 def about_anything(r, held_out=False):

@@ -247,7 +247,9 @@ ASK_RELATION = ["Is the $a $c the $b?", "Is the $a $d the $b?", "Does the $a sta
                 "The $a is $c the $b, {right|correct|yes or no|is that so}?", "{Yes or no|Please check|Tell me|Quick question|Check this}: is the $a $c the $b?", "{Is it true|Is it right|Is it correct|Am I right} that the $a is $c the $b?", "I think the $a is $c the $b. {Is that right|Am I right|Correct}?",
                 "{Check|Verify|Decide|Find out} {if|whether} the $a is $c the $b.", "Can the $a be found $c the $b?", "Seen from the $b, is the $a $c it?", "$a $c the $b?",
     "{Let me know|I want to know|I'd like to know|I wonder} {if|whether} the $a is $c the $b.", "The $a is $c the $b, {or is it|no|or not|don't you think|isn't that so|wouldn't you say|does it not seem}?", "{Do you agree|Can you confirm|Do you think|Do you find} that the $a is $c the $b?",
-    "{Right or wrong|Yes or no|Fact check}: the $a is $c the $b.", "{And|So|Now} is the $a $c the $b?", "If I look at the $b, is the $a $c it?"]
+    "The $a is $c the $b, {is it|is it not|hm|yes|true|am I wrong|wouldn't you agree|as far as you can see|if I see it right|or am I mistaken}?", "The $a {stands|lies|sits} $e the $b, {doesn't it|does it|right|no}?", "{Would|Do} you {agree|believe|find|reckon} that the $a is $c the $b?",
+    "{You would|I'd|One could} say that the $a is $c the $b, {wouldn't you|right|correct|no}?", "{Say|Answer|Tell me|Please tell} {if|whether} the $a is $c the $b{, yes or no|}.", "{Could|Can} it be that the $a is $c the $b?", "{Statement|Claim|My guess}: the $a is $c the $b. {Is it so|Correct|True|Do you agree}?",
+    "Isn't the $a $c the $b?", "{Right or wrong|Yes or no|Fact check}: the $a is $c the $b.", "{And|So|Now} is the $a $c the $b?", "If I look at the $b, is the $a $c it?"]
 
 
 def relation(r, scene):
@@ -383,7 +385,7 @@ def cannot(question):
 
 
 ABOUT = {
-    "shapes": [(describe, 8), (color, 8), (shape, 4), (count, 14), (place, 7), (yes_no, 13), (relation, 15), (beside, 2.5), (largest, 3.5), (is_only, 5), (background, 2.5), (colors, 1), (shapes, 1), (no_text, .7), (aside, 6.5)],
+    "shapes": [(describe, 8), (color, 8), (shape, 4), (count, 16), (place, 7), (yes_no, 12), (relation, 17), (beside, 2.5), (largest, 3.5), (is_only, 5), (background, 2.5), (colors, 1), (shapes, 1), (no_text, .7), (aside, 8)],
     "text": [(read, 9), (describe, 2.5), (text_color, 1), (says, .6), (background, .6), (aside, 1.2), (no_shapes, .2)],
     "bars": [(extreme_part, 4), (part_value, 8), (how_many_parts, 3), (compare_parts, 2), (describe, 1), (kind_of_chart, .4), (background, .3), (aside, 1.4)],
     "sign": [(read, 5), (sign_color, 1.5), (describe, 1.5), (background, .5), (aside, 1)],

@@ -17,7 +17,7 @@ CLASSES = (len(SHAPES) + 2, len(COLORS) + 1, 2, LONGEST + 2)
 LETTERS, READER = len(CHARACTERS) + 1, 96
 # Letters that stand before the first one of a patch: who has spelled them finds there what comes next.
 BEFORE, NOTHING_BEFORE = 2, LETTERS
-WEIGHTS = (1., 1., .6, .5)
+WEIGHTS = (1., 1., .6, 1.)
 # Of what is not there, beside what is.
 NOTHING = (.3, .3, .3, .3)
 # What a letter weighs, and that there is none where no line is.
@@ -59,7 +59,7 @@ class Sight(nn.Module):
         before, known = labels[..., len(CLASSES):], labels[..., len(CLASSES)] > 0
         if known.any():
             x, y = self.before(seen[known]).unflatten(1, (BEFORE, LETTERS + 1)).flatten(0, 1), before[known].flatten()
-            loss = loss + .4 * F.cross_entropy(x, y)
+            loss = loss + .8 * F.cross_entropy(x, y)
             told["before"] = (x.argmax(1) == y).float().mean().item()
         read, right = self.loss_of_letters(self.letter(F.gelu(self.slots(seen).unflatten(2, (SLOTS, READER)))), *letters)
         return loss + read, told | right

@@ -7,7 +7,6 @@
   things                 everything there is, with little text: what cannot read yet learns nothing from more
   spell                  everything there is, most of it text, and few questions about each picture
   read                   everything there is, with much text
-  together               everything there is, with some text, for both halves at once
 
 A stage starts from --from and writes --to every minute: weights, optimizers and time. Started again with the same --to
 before its minutes are over, it goes on where it was. Beside the weights it keeps their mean over the last steps, which
@@ -45,9 +44,8 @@ STAGES = {
     "lines": (False, World(kinds=TEXT, filled=.05, least_em=15, most_em=4, turned=.4, wide=.7, rough=.3)),
     "one": (True, World(kinds=(84, 4, 0, 0, 6, 0, 0, 6), pictures=(.2, 14, 0, 0, 0), wide=0, small=.6, **ONE)),
     "talk": (True, World(kinds=(76, 8, 4, 2, 5, 0, 0, 5), shapes=(5, 5, 4, 3, 1.2, 1, 1, 1, 1), rough=.15, pictures=(.5, 12, 3, 1, .5), wide=.1, small=.4)),
-    "spell": (True, World(kinds=(24, 52, 4, 3, 2, 10, 1, 5), shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, one_color=.2, wide=.5, longest=16, least_em=14, turned=.3, rough=.2, spoken=84, pictures=(.3, 18, .3))),
-    "read": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(42, 30, 7, 4, 2, 8, 1, 7), wide=.4, one_color=.2, sized=.3, least_em=14, turned=.4, rough=.2)),
-    "together": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(56, 22, 8, 5, 2, 5, 1, 5), wide=.4, one_color=.2, sized=.4, least_em=14, turned=.4, rough=.2)),
+    "spell": (True, World(kinds=(34, 40, 5, 3, 2, 10, 1, 5), shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, one_color=.2, sized=.3, wide=.5, least_em=14, turned=.3, rough=.2, spoken=100, pictures=(.3, 18, .3))),
+    "read": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(48, 28, 8, 5, 2, 7, 1, 7), wide=.4, one_color=.2, sized=.3, least_em=14, turned=.4, rough=.2, spoken=140)),
     "things": (True, World(shapes=(3, 3, 3, 2, 1.4, 1.2, 1.2, 1.2, 1.2), alike=.45, kinds=(58, 6, 11, 7, 2, 3, 1, 8), wide=.1, one_color=.2, sized=.3, pictures=(1.2, 16, 2, .8, .3, .1, .1, .05, .05))),
 }
 
@@ -167,8 +165,7 @@ class Trainee:
                 patches, self.heads_only = patches.detach(), self.heads_only - 1
             sight, right = self.sight.loss(patches, labels, backgrounds, letters)
             told |= {"sight": sight.item()} | right
-            # Who holds on to what it sees has learned letters, which it forgets where speaking of them weighs more.
-            total = sight * (0 if self.still else 1 if self.held or not self.speak else .4)
+            total = sight * (0 if self.still else .4 if self.speak else 1)
             if self.held and (off := self.off(pixels, letters[0], patches)) is not None:
                 told["off"] = off.item()
                 total = total + 3 * off

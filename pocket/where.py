@@ -74,7 +74,8 @@ def loss_of_looks(looks, cells, places, cols):
     if not len(rows):
         return None
     patch = (cells[rows, at] - LETTER_AT) // QUARTERS
-    first = places.int().argmax(1)[rows]
-    token = first + patch // MOST_COLS * (cols + 1) + torch.minimum(patch % MOST_COLS, torch.tensor(cols - 1))
+    first, last_row = places.int().argmax(1)[rows], (places.sum(1)[rows] + 1) // (cols + 1) - 1
+    # The middle of a letter may be a little outside.
+    token = first + torch.minimum(patch // MOST_COLS, last_row) * (cols + 1) + torch.minimum(patch % MOST_COLS, torch.tensor(cols - 1))
     seen = looks[rows, at]
     return -seen.gather(1, token[:, None]).mean(), (seen.argmax(1) == token).float().mean().item()
