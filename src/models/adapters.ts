@@ -311,7 +311,7 @@ async function converted(id: string, conversions: readonly Conversion[]): Promis
 }
 
 async function convertOn(conversion: Conversion): Promise<void> {
-  await makeFolder(keptFolder())
+  await makeFolder(path.dirname(conversion.target))
   const thread = startThread(programFile('models/peft/convert-thread'), [conversion])
   await new Promise<void>((resolve, reject) => {
     thread.once('error', reject)
