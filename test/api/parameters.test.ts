@@ -226,9 +226,11 @@ describe('the prompt of a chat', () => {
 })
 
 describe('sampling', () => {
+  const answer = { type: 'object', properties: { answer: { type: 'string' } }, required: ['answer'] }
+  const inAnswer = { type: 'json_schema', json_schema: { name: 'answer', schema: answer } }
   it.each([
     ['mirostat', { mirostat_target: 3, mirostat_lr: 0.2 }],
-    ['mirostat under a schema', { mirostat_target: 3, response_format: { type: 'json_object' }, max_tokens: 40 }],
+    ['mirostat under a schema', { mirostat_target: 3, response_format: inAnswer, max_tokens: 40 }],
     ['bounds', { top_k: 20, top_p: 0.9, min_p: 0.01, typical_p: 0.95 }],
     ['penalties', { repetition_penalty: 1.2, frequency_penalty: 0.5, presence_penalty: 0.5 }],
   ])('with %s returns the same answer for the same seed', async (_, sampling) => {
