@@ -99,12 +99,13 @@ def those(what, held_out=False):
     return [one for i, one in enumerate(lists[what]) if (i % 6 == 5) == held_out]
 
 
-def filled(r, template, held_out=False, shapes=SHAPES, colors=tuple(COLORS)):
+def filled(r, template, held_out=False, thing=None):
+    """One way to say a template, of words that fit. `thing`: the shape that it asks about, if it asks about one; none: any."""
     while "$d" in template:
         word = r.choice(prints.words(held_out)).lower()
         if word not in OF_THE_WORLD and word.rstrip("s") not in OF_THE_WORLD:
             template = say(r, template).replace("$d", word, 1)
-    return say(r, template, n=r.choice(NOUNS), t=r.choice(TOPICS), p=r.choice(PLACES_ON_EARTH), l=r.choice(LANGUAGE_NAMES), w=r.choice(PEOPLE), c=r.choice(CODE), s=r.choice(shapes), a=r.choice(colors), x=str(r.randrange(200)), y=str(r.randrange(200)))
+    return say(r, template, n=r.choice(NOUNS), t=r.choice(TOPICS), p=r.choice(PLACES_ON_EARTH), l=r.choice(LANGUAGE_NAMES), w=r.choice(PEOPLE), c=r.choice(CODE), s=thing.shape if thing else r.choice(SHAPES), a=thing.color if thing else r.choice(list(COLORS)), x=str(r.randrange(200)), y=str(r.randrange(200)))
 
 
 def open_question(r, held_out=False):
@@ -130,10 +131,9 @@ def about_a_picture(r, scene, held_out=False):
         return filled(r, r.choice(STRANGE_SEEN), held_out)
     if t < .56:
         return r.choice(DOCUMENTED)
-    # What is asked about a shape is as often asked about one that is there.
+    # More than half of what is asked about a shape is asked about one that is there.
     there = [t for t in scene.things if t.shape in SHAPES] if scene and r.random() < .6 else []
-    t = r.choice(there) if there else None
-    return filled(r, r.choice(those("picture", held_out)), held_out, *([[t.shape], [t.color]] if t else []))
+    return filled(r, r.choice(those("picture", held_out)), held_out, r.choice(there) if there else None)
 
 
 def about_anything(r, held_out=False):

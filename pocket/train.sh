@@ -46,6 +46,6 @@ else
   stage words 90 --batch 32 --lr 1e-3 --end .1 --hold "$seen"
 fi
 stage lines 120 --batch 32 --lr 6e-4 --end .04 --hold "$seen"
-# The eyes stay as they are: who learns to read from letters that change learns little.
+# The vision half stays as it is: who learns to read from letters that change learns little.
 stage spell 90 --batch 20 --lr 3e-4 --end .15 --still --keep "$known"
 stage read 90 --batch 20 --lr 2e-4 --end .02 --still --keep "$known"

@@ -162,13 +162,17 @@ async function resume(id: string, client: Client): Promise<void> {
 /** Where a job is, and later its adapter: another command that is to find it needs these flags, too. */
 const placeOf = ({ server, local, modelsDir }: TuneFlags) => ({ server, local, 'models-dir': modelsDir?.[0] })
 
-/** Flags as a person writes them behind a command. A shell reads nothing between single quotes. */
+/** As a shell takes it literally: POSIX shells read nothing between single quotes, and cmd.exe knows only double ones. */
+const shellWord = (value: string): string =>
+  process.platform === 'win32' ? `"${value}"` : `'${value.replaceAll("'", `'\\''`)}'`
+
+/** Flags as a person writes them behind a command. */
 const flagsText = (flags: Readonly<Record<string, string | boolean | undefined>>): string =>
   Object.entries(flags)
     .flatMap(([name, value]) => {
       if (value === undefined || value === false) return []
       if (value === true) return ` --${name}`
-      return ` --${name} ${/^[\w./:@-]+$/.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`}`
+      return ` --${name} ${/^[\w./:@-]+$/.test(value) ? value : shellWord(value)}`
     })
     .join('')
 
