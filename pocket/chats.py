@@ -41,6 +41,32 @@ SYSTEMS = [
 ]
 
 
+def wrapped(before, after=""):
+    """A form of answers: the brief one between two texts."""
+    return lambda asked: asked.brief if asked.skill == "cannot tell" else before + asked.brief.rstrip(".") + after
+
+
+# What a question may ask for itself. Who knows many forms, and that each has been asked for, does not take one that it learns
+# later for a form of all answers.
+FORMS = [
+    (["{Answer|Reply|Respond|Tell me} in {one word|a word|a word or two}.", "One word{, please|}.", "{Just|Only} the answer{, please|}.", "{Be brief|Briefly|In short|Keep it short}."], brief_of, 6),
+    (["{Answer|Reply|Write it} in {capitals|upper case|capital letters}.", "{All caps|Upper case}, please."], upper, 2),
+    (["{Answer|Reply|Respond} {in|with|as} JSON.", "JSON{ only|, please}."], as_json, 2),
+    (["{Put|Write|Give} {it|the answer|your answer} in {brackets|square brackets}.", "Use [brackets]."], wrapped("[", "]"), 1),
+    (["{Put|Write|Give} {it|the answer|your answer} in {parentheses|round brackets}."], wrapped("(", ")"), 1),
+    (["{Put|Write|Give} {it|the answer|your answer} in {quotes|quotation marks}.", "Quote {it|the answer}."], wrapped('"', '"'), 1),
+    (["{Begin|Start} {the answer|your answer|} with {Answer:|the word Answer}.", "Write {Answer:|Answer and a colon} {before it|first}."], wrapped("Answer: "), 1),
+    (["{Answer|Reply|Write it} as {a list|an item of a list|a bullet}.", "Use {a bullet|an asterisk}."], wrapped("* "), 1),
+    (["{Answer|Reply} with {a hashtag|a tag|its tag}.", "{As a hashtag|As a tag}, please."], wrapped("#"), 1),
+    (["{Answer|Reply} in {bold|bold letters}.", "{Make it|Use} bold."], wrapped("**", "**"), 1),
+]
+
+
+def form(r):
+    texts, styled, _ = r.choices(FORMS, [w for _, _, w in FORMS])[0]
+    return say(r, r.choice(texts)), styled
+
+
 def system(r):
     texts, styled, _ = r.choices(SYSTEMS, [w for _, _, w in SYSTEMS])[0]
     return say(r, r.choice(texts)), styled
@@ -171,11 +197,14 @@ class Chat:
         asked = about_it(r, self.scene, self.it) if again and self.it and r.random() < .6 else self.ask(r)
         self.it = asked.thing if self.scene and self.scene.kind == "shapes" else None
         question = vary(r, asked.question)
-        held = self.held(r, asked)
+        held, styled = self.held(r, asked), self.styled
+        if not held and not styled and r.random() < .15:
+            wanted, styled = form(r)
+            question = f"{question} {wanted}" if r.random() < .8 else f"{wanted} {question}"
         blind = None if held else unread(asked, self.scene)
         told = self.scene and asked.spelled and asked.spelled == self.scene.text
         letters = [letter_at(max(0, x), max(0, y)) for _, x, y in self.scene.letters] if told else []
-        return Turn(question, held or self.pieces(asked), asked.skill, things_named(question, self.scene), blind and self.pieces(blind), letters)
+        return Turn(question, held or pieces(asked, styled), asked.skill, things_named(question, self.scene), blind and pieces(blind, styled), letters)
 
     def held(self, r, asked):
         """The answer where a tool or a schema holds it to its form, or None."""
@@ -185,14 +214,15 @@ class Chat:
             return held_to_schema(r, asked)
         return None
 
-    def pieces(self, asked):
-        """The answer in its style: [(text, whether it is learned)]."""
-        answer = self.styled(asked) if self.styled else asked.full
-        spelled = asked.spelled.upper() if self.styled is upper else asked.spelled
-        if not spelled or spelled not in answer:
-            return [(answer, True)]
-        before, after = answer.split(spelled, 1)
-        return [(before, True), (spelled, "spelled"), (after, True)]
+
+def pieces(asked, styled):
+    """An answer in its style: [(text, whether it is learned)]."""
+    answer = styled(asked) if styled else asked.full
+    spelled = asked.spelled.upper() if styled is upper else asked.spelled
+    if not spelled or spelled not in answer:
+        return [(answer, True)]
+    before, after = answer.split(spelled, 1)
+    return [(before, True), (spelled, "spelled"), (after, True)]
 
 
 def ask_nothing(r):
