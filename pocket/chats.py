@@ -46,8 +46,8 @@ def wrapped(before, after=""):
     return lambda asked: asked.brief if asked.skill == "cannot tell" else before + asked.brief.rstrip(".") + after
 
 
-# What a question may ask for itself. Who knows many forms, and that each has been asked for, does not take one that it learns
-# later for a form of all answers.
+# What a question may ask for itself. With many forms, each of them asked for, a form that is learned later should not spread to
+# answers for which nobody asked for it.
 FORMS = [
     (["{Answer|Reply|Respond|Tell me} in {one word|a word|a word or two}.", "One word{, please|}.", "{Just|Only} the answer{, please|}.", "{Be brief|Briefly|In short|Keep it short}."], brief_of, 6),
     (["{Answer|Reply|Write it} in {capitals|upper case|capital letters}.", "{All caps|Upper case}, please."], upper, 2),
@@ -62,13 +62,9 @@ FORMS = [
 ]
 
 
-def form(r):
-    texts, styled, _ = r.choices(FORMS, [w for _, _, w in FORMS])[0]
-    return say(r, r.choice(texts)), styled
-
-
-def system(r):
-    texts, styled, _ = r.choices(SYSTEMS, [w for _, _, w in SYSTEMS])[0]
+def wish(r, wishes):
+    """(words of one of SYSTEMS or FORMS, what it makes of an answer or None)"""
+    texts, styled, _ = r.choices(wishes, [w for _, _, w in wishes])[0]
     return say(r, r.choice(texts)), styled
 
 
@@ -199,7 +195,7 @@ class Chat:
         question = vary(r, asked.question)
         held, styled = self.held(r, asked), self.styled
         if not held and not styled and r.random() < .15:
-            wanted, styled = form(r)
+            wanted, styled = wish(r, FORMS)
             question = f"{question} {wanted}" if r.random() < .8 else f"{wanted} {question}"
         blind = None if held else unread(asked, self.scene)
         told = self.scene and asked.spelled and asked.spelled == self.scene.text
@@ -276,7 +272,7 @@ def chat(r, scenes, tools=False):
     """A chat about none, one or several pictures; about one it may have tools."""
     before, styled = [], None
     if r.random() < .35:
-        text, styled = system(r)
+        text, styled = wish(r, SYSTEMS)
         before = [("system", [text])]
     if not scenes:
         return Chat(before, [], None, ask_nothing)
